@@ -1,0 +1,1 @@
+"""Syntax tree to graph: the storey that knows what a recipe means."""

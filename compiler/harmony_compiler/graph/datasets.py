@@ -1,0 +1,79 @@
+"""Dataset nodes: where rows come from, and how a row becomes turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from harmony_compiler.graph.node import RECIPE_SEED, Node, field
+from harmony_compiler.graph.types import (
+    JSON,
+    PATH,
+    TEMPLATE,
+    DatasetType,
+    ListOf,
+    RecordOf,
+    RowKind,
+    Type,
+    Union,
+)
+from harmony_compiler.graph.values import Ref
+
+Template = Annotated[str, TEMPLATE]
+PromptRows = Annotated[Ref, DatasetType("Prompt")]
+ThreadRows = Annotated[Ref, DatasetType("Thread")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Node):
+    """What every dataset takes. Whatever the order of writing: source, split, shuffle, limit, mapping."""
+
+    split: str = field(
+        "train", doc="slice in the `datasets` syntax, such as `train[:90%]`; a file has one split, `train`"
+    )
+    shuffle: bool = field(False, doc="shuffle the rows once, by `seed`")
+    seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the shuffle")
+    limit: int | None = field(None, at_least=1, doc="keep the first rows only")
+    system: Template | None = field(None, doc="template of the system turn")
+    prompt: Template | None = field(None, doc="template of the user turn")
+    completion: Template | None = field(None, doc="template of the assistant turn")
+    metadata: dict[str, Template] | None = field(
+        None, doc="named values that graders can read, one template each"
+    )
+    on_too_long: Literal["drop", "truncate", "error"] = field(
+        "drop", doc="what happens to a row longer than the model's context; always counted"
+    )
+
+    @classmethod
+    def result(cls, given: Mapping[str, Any]) -> Type:
+        return DatasetType(kind_of_rows(given))
+
+
+def kind_of_rows(given: Mapping[str, Any]) -> RowKind:
+    """The kind of rows that a mapping makes."""
+    if given.get("prompt") is None:
+        return "Table"
+    return "Prompt" if given.get("completion") is None else "Thread"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonLines(Rows):
+    """Rows from files with one JSON object a line."""
+
+    constructor = "jsonl"
+    argument = "path"
+
+    path: Annotated[tuple[str, ...] | str, Union((PATH, ListOf(PATH)))] = field(doc="file, or list of files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiteralRows(Rows):
+    """Rows written in the recipe itself."""
+
+    constructor = "rows"
+    argument = "items"
+
+    items: Annotated[tuple[dict[str, Any], ...], ListOf(RecordOf(JSON))] = field(
+        doc="the rows, one record each"
+    )

@@ -1,0 +1,152 @@
+"""The graph: the contract between compiler and runtime.
+
+Nodes by id, in an order in which each stands after everything it reads. Every default is filled in, every
+name is resolved, every secret is a name. `to_json` and `from_json` are inverse to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harmony_compiler.graph.catalogue import class_of
+from harmony_compiler.graph.node import Constructor, Node, schema
+from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the launch decides: how many processes on how many machines."""
+
+    world_size: int = 1
+    nodes: int = 1
+
+    @property
+    def gpus_per_node(self) -> int:
+        return self.world_size // self.nodes
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node was written: for messages, displays and logs. Not part of what it is."""
+
+    name: str
+    """The declared name, else the constructor's."""
+    file: str
+    line: int
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A compiled recipe."""
+
+    name: str
+    seed: int
+    nodes: dict[Ref, Node]
+    outputs: tuple[Ref, ...]
+    origins: dict[Ref, Origin] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """Every input's value as JSON shows it."""
+    launch: Launch = Launch()
+
+    def needs(self, ref: Ref) -> Iterator[Ref]:
+        """The ids that a node reads, field by field."""
+        return references(self.nodes[ref])
+
+    def stage_name(self, ref: Ref) -> str:
+        origin = self.origins.get(ref)
+        return origin.name if origin else str(ref)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "seed": self.seed,
+            "launch": asdict(self.launch),
+            "inputs": self.inputs,
+            "nodes": {ref: constructor_to_json(node) for ref, node in self.nodes.items()},
+            "outputs": list(self.outputs),
+            "origins": {ref: asdict(origin) for ref, origin in self.origins.items()},
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Graph:
+        """Read a graph.
+
+        Raises:
+            ValueError: the data is no graph of this version.
+        """
+        if data.get("format_version") != FORMAT_VERSION:
+            raise ValueError(f"not a graph of format version {FORMAT_VERSION}")
+        try:
+            return Graph(
+                name=data["name"],
+                seed=data["seed"],
+                nodes={Ref(ref): _node_from_json(node) for ref, node in data["nodes"].items()},
+                outputs=tuple(Ref(ref) for ref in data["outputs"]),
+                origins={Ref(ref): Origin(**origin) for ref, origin in data["origins"].items()},
+                inputs=data["inputs"],
+                launch=Launch(**data["launch"]),
+            )
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"not a graph: {fault}") from fault
+
+
+def references(node: Constructor) -> Iterator[Ref]:
+    """The node ids in the fields of a node."""
+    for spec in schema(type(node)).values():
+        held = getattr(node, spec.name)
+        if spec.is_edge and held is not None:
+            yield held
+
+
+def constructor_to_json(value: Constructor) -> dict[str, Any]:
+    fields = {name: value_to_json(getattr(value, name)) for name in schema(type(value))}
+    return {"constructor": value.constructor, "fields": fields}
+
+
+def value_to_json(value: Any) -> Any:
+    match value:
+        case Constructor():
+            return constructor_to_json(value)
+        case Percent():
+            return {"percent": value.value}
+        case Duration():
+            return {"duration": [value.value, value.unit]}
+        case Secret():
+            return {"env": value.name}
+        case tuple():
+            return [value_to_json(item) for item in value]
+        case dict():
+            return {"record": {key: value_to_json(item) for key, item in value.items()}}
+        case _:
+            return value
+
+
+def _node_from_json(data: Mapping[str, Any]) -> Node:
+    node = _value_from_json(data)
+    if not isinstance(node, Node):
+        raise ValueError(f"not a node: {data}")
+    return node
+
+
+def _value_from_json(data: Any) -> Any:
+    match data:
+        case {"constructor": str(name), "fields": dict(fields)}:
+            return class_of(name)(**{key: _value_from_json(value) for key, value in fields.items()})
+        case {"percent": value}:
+            return Percent(value)
+        case {"duration": [value, unit]}:
+            return Duration(value, unit)
+        case {"env": name}:
+            return Secret(name)
+        case {"record": dict(record)}:
+            return {key: _value_from_json(value) for key, value in record.items()}
+        case list():
+            return tuple(_value_from_json(item) for item in data)
+        case _:
+            return data

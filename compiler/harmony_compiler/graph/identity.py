@@ -1,0 +1,55 @@
+"""Identities: names for results.
+
+Two nodes with the same identity compute the same thing, so a finished result is kept under it and reused.
+An identity hashes a node's semantic fields, the identities of its inputs, the *content* of the files it
+names, and its class's `semantics` number. Placement and watching fields, names, comments and paths are
+not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harmony_compiler.graph.graph import Graph, value_to_json
+from harmony_compiler.graph.node import FieldSpec, Node, schema
+from harmony_compiler.graph.values import Ref
+
+Content = Callable[[str], str]
+"""From the path of a file or folder to a hash of what is in it."""
+
+
+def identities(graph: Graph, content: Content) -> dict[Ref, str]:
+    """The identity of every node of `graph`, 32 hexadecimal digits each."""
+    known: dict[Ref, str] = {}
+    for ref, node in graph.nodes.items():
+        known[ref] = _identity(node, known, content)
+    return known
+
+
+def _identity(node: Node, known: dict[Ref, str], content: Content) -> str:
+    fields = {
+        spec.name: _meaning(spec, getattr(node, spec.name), known, content)
+        for spec in schema(type(node)).values()
+        if spec.role == "semantic"
+    }
+    return digest([node.constructor, node.semantics, fields])
+
+
+def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Content) -> Any:
+    if spec.is_edge and value is not None:
+        return {"node": known[value]}
+    if spec.names_files and isinstance(value, tuple):
+        return [{"content": content(path)} for path in value]
+    if spec.names_files and isinstance(value, str) and Path(value).is_absolute():
+        return {"content": content(value)}
+    return value_to_json(value)
+
+
+def digest(data: Any) -> str:
+    """32 hexadecimal digits that stand for JSON data."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,184 @@
+"""Model nodes: where weights come from, and how they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, Rule, field
+from harmony_compiler.graph.types import MODEL, PATH, LiteralText, Type, Union
+from harmony_compiler.graph.values import Ref
+
+ModelRef = Annotated[Ref, MODEL]
+
+CHARS_VOCABULARY = 103
+"""Size of the built-in character tokenizer: 95 printable ASCII characters, newline, `<unk> <bos> <eos>
+<pad>` and the role marks of system, user and assistant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSettings(Node):
+    """How weights are loaded: the fields that every model takes, and a trained model takes alone."""
+
+    tp: int = field(
+        1, at_least=1, role="placement", doc="tensor-parallel degree: devices that share one copy"
+    )
+    max_batch_tokens: int | None = field(
+        None,
+        at_least=1,
+        role="placement",
+        doc="tokens in one micro-batch, padding included; by default the model's context",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
+        "auto",
+        role="placement",
+        doc="type of the weights; `auto`: float32, computed in bfloat16 where the device is made for it",
+    )
+    chat_template: Annotated[str, Union((LiteralText("plain"), PATH))] | None = field(
+        None,
+        doc="how turns become text: `plain` (turns joined by blank lines) or a Jinja file; "
+        "by default the tokenizer's own",
+    )
+    end_token: str | None = field(
+        None, doc="token that ends a completion, where the tokenizer names none or another is wanted"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = field(
+        "auto", role="placement", doc="attention implementation"
+    )
+    gradient_checkpointing: bool = field(
+        False, role="placement", doc="recompute activations in the backward pass: less memory, more time"
+    )
+
+    @classmethod
+    def result(cls, given: Mapping[str, Any]) -> Type:
+        return MODEL
+
+
+LOAD_RULES = (
+    Rule(
+        "tp",
+        ("ctx.world_size",),
+        lambda tp, world: tp <= world and world % tp == 0,
+        "`tp` = {tp} does not divide the world size of {world_size}",
+        "start more processes with `--num-processes`, or lower `tp`",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubModel(LoadSettings):
+    """A pretrained model from the Hugging Face hub, or from its local cache."""
+
+    constructor = "hf"
+    argument = "repo"
+    rules = LOAD_RULES
+
+    repo: str = field(doc="repository, such as `Qwen/Qwen3-0.6B`")
+    revision: str | None = field(None, doc="branch, tag or commit; by default the main branch")
+    trust_remote_code: bool = field(
+        False, doc="run code that the repository brings; only for code you have read"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel(LoadSettings):
+    """A pretrained model from a folder, as `save_pretrained` writes it."""
+
+    constructor = "local"
+    argument = "path"
+    rules = LOAD_RULES
+
+    path: Annotated[str, PATH] = field(doc="folder with config, safetensors weights and tokenizer")
+    trust_remote_code: bool = field(False, doc="run code that the folder brings; only for code you have read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryModel(LoadSettings):
+    """A model that an earlier run saved under a key: what the key holds when the run starts."""
+
+    constructor = "registry"
+    argument = "key"
+    rules = LOAD_RULES
+
+    key: str = field(doc="key that a `save` wrote")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchModel(LoadSettings):
+    """A new, untrained model."""
+
+    constructor = "scratch"
+
+    architecture: Literal["qwen3", "llama", "gpt2"] = field("qwen3", doc="shape of the network")
+    hidden_size: int = field(at_least=1, doc="width of the residual stream")
+    layers: int = field(at_least=1, doc="number of transformer blocks")
+    heads: int = field(at_least=1, doc="attention heads; the head size is `hidden_size / heads`")
+    context: int = field(at_least=2, doc="longest sequence in tokens")
+    kv_heads: int | None = field(
+        Derived("heads", lambda known: None if known["architecture"] == "gpt2" else known["heads"]),
+        at_least=1,
+        doc="key and value heads, shared between attention heads",
+    )
+    mlp_size: int = field(
+        Derived("4 * hidden_size", lambda known: 4 * known["hidden_size"]),
+        at_least=1,
+        doc="width of the feed-forward layer",
+    )
+    vocab_size: int | None = field(
+        None, at_least=1, doc="rows of the embedding; by default the tokenizer's size"
+    )
+    tied: bool = field(True, doc="one matrix for embedding and output head")
+    tokenizer: Annotated[str, Union((LiteralText("chars"), PATH))] = field(
+        "chars", doc="`chars` (printable ASCII, one token a character) or a tokenizer folder"
+    )
+    seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the initial weights")
+
+    rules = (
+        *LOAD_RULES,
+        Rule(
+            "heads",
+            ("hidden_size",),
+            lambda heads, hidden: hidden % heads == 0,
+            "`heads` = {heads} does not divide `hidden_size` = {hidden_size}",
+            "the head size is `hidden_size / heads` and must be a whole number",
+        ),
+        Rule(
+            "heads",
+            ("hidden_size", "architecture"),
+            lambda heads, hidden, architecture: (
+                architecture == "gpt2" or hidden % heads != 0 or (hidden // heads) % 2 == 0
+            ),
+            "a head size of {hidden_size} / {heads} is odd, and `{architecture}` rotates positions in pairs",
+            "choose `heads` so that `hidden_size / heads` is even",
+        ),
+        Rule(
+            "kv_heads",
+            ("heads",),
+            lambda kv_heads, heads: heads % kv_heads == 0,
+            "`kv_heads` = {kv_heads} does not divide `heads` = {heads}",
+        ),
+        Rule(
+            "kv_heads",
+            ("architecture",),
+            lambda kv_heads, architecture: architecture != "gpt2",
+            "`gpt2` has no `kv_heads`: each of its heads has its own keys and values",
+            "remove `kv_heads`, or choose `qwen3` or `llama`",
+        ),
+        Rule(
+            "vocab_size",
+            ("tokenizer",),
+            lambda size, tokenizer: tokenizer != "chars" or size >= CHARS_VOCABULARY,
+            f"`vocab_size` = {{vocab_size}} is smaller than the tokenizer's {CHARS_VOCABULARY} tokens",
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reloaded(LoadSettings):
+    """A trained model with other load settings; recipes write `warm { dtype = "bfloat16" }`."""
+
+    constructor = "reloaded"
+    rules = LOAD_RULES
+
+    source: ModelRef = field(doc="the trained model")

@@ -1,0 +1,173 @@
+"""What a recipe can construct: the base of the node classes, which are the catalogue.
+
+A node class states once everything there is to know about a constructor. Its fields are declared with
+`field(...)`: default, bounds, documentation and role stand there, the type is the Python annotation.
+Checker, plan, reference and schema read them from the class through `schema(cls)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+from harmony_compiler.graph.types import (
+    PATH,
+    DatasetType,
+    ListOf,
+    ModelType,
+    Type,
+    options_of,
+    type_of_annotation,
+)
+
+Role = Literal["semantic", "placement", "watching"]
+"""What a field can change: the result; only its rounding (where and how it is computed); nothing."""
+
+NOT_GIVEN: Any = object()
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A default that is computed from other fields, or from the recipe; `text` is how people write it."""
+
+    text: str
+    compute: Callable[[Mapping[str, Any]], Any]
+
+
+RECIPE_SEED = Derived("the recipe's seed", lambda known: known["recipe.seed"])
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number may be. Each bound is optional."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def broken_by(self, value: float) -> str | None:
+        """The bound that `value` breaks, in words, or None."""
+        if not math.isfinite(value):
+            return "must be a finite number"
+        if self.above is not None and not value > self.above:
+            return f"must be above {self.above:g}"
+        if self.at_least is not None and not value >= self.at_least:
+            return f"must be at least {self.at_least:g}"
+        if self.below is not None and not value < self.below:
+            return f"must be below {self.below:g}"
+        if self.at_most is not None and not value <= self.at_most:
+            return f"must be at most {self.at_most:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """Everything the compiler knows about one field of a constructor."""
+
+    name: str
+    type: Type
+    default: Any
+    doc: str
+    bounds: Bounds
+    role: Role
+
+    @property
+    def required(self) -> bool:
+        return self.default is NOT_GIVEN
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether the field holds the id of another node."""
+        return any(isinstance(option, ModelType | DatasetType) for option in options_of(self.type))
+
+    @property
+    def names_files(self) -> bool:
+        """Whether the field may hold a path, or a list of them. A path in a graph is absolute."""
+        return any(option in (PATH, ListOf(PATH)) for option in options_of(self.type))
+
+
+def field(
+    default: Any = NOT_GIVEN,
+    *,
+    doc: str,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    role: Role = "semantic",
+) -> Any:
+    """Declare a field of a constructor. Without a default it is required."""
+    spec = {"default": default, "doc": doc, "bounds": Bounds(above, at_least, below, at_most), "role": role}
+    # Python sees a derived default only where the compiler did not fill it in: as a field without one.
+    plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
+    return dataclasses.field(**plain, metadata=spec)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A constraint between fields. It is blamed on `blame`, with a label at each field of `beside`.
+
+    `holds` is called with their values in that order. Names with a dot stand for what the launch decides
+    (`ctx.world_size`). A rule in which a value is `none` is not asked.
+    """
+
+    blame: str
+    beside: tuple[str, ...]
+    holds: Callable[..., bool]
+    message: str
+    help: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constructor:
+    """Base of everything a recipe constructs. The docstring's first line is the constructor's summary."""
+
+    constructor: ClassVar[str]
+    """The name that recipes use."""
+    argument: ClassVar[str | None] = None
+    """The field that a positional argument fills."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of fields of which a recipe gives exactly one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Constructor):
+    """A structured value inside a field, such as a schedule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node(Constructor):
+    """A node of the graph. `semantics` is raised by hand when the mathematics of the class changes."""
+
+    semantics: ClassVar[int] = 1
+
+    @classmethod
+    def result(cls, given: Mapping[str, Any]) -> Type:
+        """The type of the value that this node yields; `given` holds the fields that the recipe set."""
+        raise NotImplementedError
+
+
+def schema(cls: type[Constructor]) -> dict[str, FieldSpec]:
+    """The fields of a constructor by name, in the order of declaration."""
+    return _read_schema(typing.cast(Any, cls))
+
+
+@cache
+def _read_schema(cls: Any) -> dict[str, FieldSpec]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {
+        f.name: FieldSpec(name=f.name, type=type_of_annotation(hints[f.name]), **f.metadata)
+        for f in dataclasses.fields(cls)
+    }
+
+
+def summary(cls: type[Constructor]) -> str:
+    """The first line of the class's docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]

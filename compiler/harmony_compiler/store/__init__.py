@@ -1,0 +1,1 @@
+"""Folder formats that compiler and runtime both read. Standard library only."""

@@ -1,0 +1,63 @@
+"""The registry of saved models: one folder a key under `HOME/models`.
+
+A key's folder is what `save_pretrained` writes, plus `harmony.json`, its manifest, which is written last:
+a folder without a manifest is no entry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "harmony.json"
+FORMAT_VERSION = 1
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a key looks like: it is a folder's name on every system."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry knows about a saved model."""
+
+    key: str
+    identity: str
+    """The identity of the node that made the model: equal identities, equal models."""
+    recipe: str
+    stage: str
+    created: str
+    """UTC, ISO 8601."""
+
+
+def entry_at(root: Path, key: str) -> Entry | None:
+    """The entry under `key`, or None where there is none. `root` is the registry's folder.
+
+    Raises:
+        ValueError: the manifest cannot be read.
+    """
+    manifest = root / key / MANIFEST
+    if not manifest.is_file():
+        return None
+    try:
+        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        return Entry(key=key, **{name: data[name] for name in ("identity", "recipe", "stage", "created")})
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as fault:
+        raise ValueError(f"the manifest {manifest} is damaged") from fault
+
+
+def write_manifest(folder: Path, entry: Entry) -> None:
+    data = {"format_version": FORMAT_VERSION, **asdict(entry)}
+    (folder / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def free_key(root: Path, key: str) -> str:
+    """`key`, or the first of `key-2`, `key-3`, … that nothing holds."""
+    number = 2
+    free = key
+    while (root / free).exists():
+        free = f"{key}-{number}"
+        number += 1
+    return free

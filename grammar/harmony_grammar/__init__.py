@@ -1,0 +1,1 @@
+"""Text to syntax tree: the ground floor of Harmony DSL."""

@@ -1,0 +1,119 @@
+"""What the compiler says: findings as values.
+
+A finding is an instance of a frozen dataclass. Its code, its slug and its words are class variables; the
+words are templates filled from the instance's own fields, so that a class reads as the message it makes:
+
+    @dataclass(frozen=True, kw_only=True)
+    class UnknownColumn(Diagnostic):
+        code, slug = "E0502", "unknown-column"
+        message = "the dataset has no column `{column}`"
+        label = "not a column of {file}"
+        notes = ("columns: {columns}",)
+        column: str
+        file: str
+        columns: str
+
+A label, note or help that names an empty field is not said: `help = "did you mean `{suggestion}`?"` stays
+silent where there is no suggestion. The severity follows from the code's first letter (`E`, `W`, `N`).
+Codes are stable and never reused: two classes with one code are a `TypeError` when the second is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from string import Formatter
+from typing import ClassVar, Literal
+
+from harmony_grammar.source import Span
+
+Severity = Literal["error", "warning", "note"]
+
+_SEVERITY: dict[str, Severity] = {"E": "error", "W": "warning", "N": "note"}
+
+LEDGER: dict[str, type[Diagnostic]] = {}
+"""Every code that was ever given out, with its class."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A further place that explains the finding."""
+
+    span: Span
+    message: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace the text of `span` by `text`."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change that mends the finding. Only a `safe` one may be applied without a look."""
+
+    message: str
+    edits: tuple[Edit, ...]
+    applicability: Literal["safe", "unsafe"] = "unsafe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostic:
+    """One finding. Subclasses set the words; `span` is the cause, `labels` are further places."""
+
+    code: ClassVar[str] = ""
+    slug: ClassVar[str] = ""
+    message: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    notes: ClassVar[tuple[str, ...]] = ()
+    help: ClassVar[str] = ""
+
+    span: Span
+    labels: tuple[Label, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        if cls.__dict__.get("code"):
+            taken = LEDGER.setdefault(cls.code, cls)
+            # A dataclass with slots is created twice under one name; that is not a second class.
+            if taken.__qualname__ != cls.__qualname__ or taken.__module__ != cls.__module__:
+                raise TypeError(f"{cls.code} is taken by {taken.__qualname__}")
+
+    @property
+    def severity(self) -> Severity:
+        return _SEVERITY[self.code[0]]
+
+    @property
+    def words(self) -> Words:
+        """The finding in words: every template filled."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        notes = (_say(note, values) for note in self.notes)
+        return Words(
+            message=self.message.format_map(values),
+            label=_say(self.label, values),
+            notes=tuple(note for note in notes if note),
+            help=_say(self.help, values),
+        )
+
+
+@dataclass(frozen=True)
+class Words:
+    """The texts of a finding, ready to print. An empty string means: nothing to say there."""
+
+    message: str
+    label: str
+    notes: tuple[str, ...]
+    help: str
+
+
+def _say(template: str, values: Mapping[str, object]) -> str:
+    named = (name for _, name, _, _ in Formatter().parse(template) if name)
+    return "" if any(values[name] == "" for name in named) else template.format_map(values)
+
+
+def sort_key(finding: Diagnostic) -> tuple[str, int, int, str]:
+    """The order in which findings are shown: by file, then by place."""
+    return (finding.span.source.name, finding.span.source.first_line, finding.span.start, finding.code)
