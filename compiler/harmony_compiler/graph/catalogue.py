@@ -52,6 +52,9 @@ LATER = frozenset(
 )
 """Constructors and functions of the language without a node class yet."""
 
+LATER_DATASETS = frozenset({"hf", "registry"})
+"""Constructors that make a model today, and later a dataset where one is asked for."""
+
 _LATER_FIELDS = {
     "model": "adapter template_args generation_prompt",
     "dataset": "messages chosen rejected filter columns",

@@ -29,6 +29,9 @@ class Launch:
         return self.world_size // self.nodes
 
 
+ONE_DEVICE = Launch()
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a node was written: for messages, displays and logs. Not part of what it is."""
@@ -38,6 +41,8 @@ class Origin:
     file: str
     line: int
     doc: str = ""
+    given: tuple[str, ...] = ()
+    """The fields that the recipe wrote; every other one holds its default."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Graph:
     origins: dict[Ref, Origin] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
     """Every input's value as JSON shows it."""
-    launch: Launch = Launch()
+    launch: Launch = ONE_DEVICE
 
     def needs(self, ref: Ref) -> Iterator[Ref]:
         """The ids that a node reads, field by field."""
@@ -88,7 +93,10 @@ class Graph:
                 seed=data["seed"],
                 nodes={Ref(ref): _node_from_json(node) for ref, node in data["nodes"].items()},
                 outputs=tuple(Ref(ref) for ref in data["outputs"]),
-                origins={Ref(ref): Origin(**origin) for ref, origin in data["origins"].items()},
+                origins={
+                    Ref(ref): Origin(**{**origin, "given": tuple(origin["given"])})
+                    for ref, origin in data["origins"].items()
+                },
                 inputs=data["inputs"],
                 launch=Launch(**data["launch"]),
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.graph.graph import Graph, value_to_json
+from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.node import FieldSpec, Node, schema
 from harmony_compiler.graph.values import Ref
 
@@ -22,20 +23,25 @@ Content = Callable[[str], str]
 """From the path of a file or folder to a hash of what is in it."""
 
 
-def identities(graph: Graph, content: Content) -> dict[Ref, str]:
-    """The identity of every node of `graph`, 32 hexadecimal digits each."""
+def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]:
+    """The identity of every node of `graph`, 32 hexadecimal digits each.
+
+    `registry` is the folder of saved models: a model from there is what its key holds now.
+    """
     known: dict[Ref, str] = {}
     for ref, node in graph.nodes.items():
-        known[ref] = _identity(node, known, content)
+        known[ref] = _identity(node, known, content, registry)
     return known
 
 
-def _identity(node: Node, known: dict[Ref, str], content: Content) -> str:
+def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Path) -> str:
     fields = {
         spec.name: _meaning(spec, getattr(node, spec.name), known, content)
         for spec in schema(type(node)).values()
         if spec.role == "semantic"
     }
+    if isinstance(node, RegistryModel):
+        fields["key"] = {"content": content(str(registry / node.key))}
     return digest([node.constructor, node.semantics, fields])
 
 

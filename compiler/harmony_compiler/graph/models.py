@@ -116,12 +116,16 @@ class ScratchModel(LoadSettings):
     heads: int = field(at_least=1, doc="attention heads; the head size is `hidden_size / heads`")
     context: int = field(at_least=2, doc="longest sequence in tokens")
     kv_heads: int | None = field(
-        Derived("heads", lambda known: None if known["architecture"] == "gpt2" else known["heads"]),
+        Derived(
+            "heads",
+            ("architecture", "heads"),
+            lambda architecture, heads: None if architecture == "gpt2" else heads,
+        ),
         at_least=1,
         doc="key and value heads, shared between attention heads",
     )
     mlp_size: int = field(
-        Derived("4 * hidden_size", lambda known: 4 * known["hidden_size"]),
+        Derived("4 * hidden_size", ("hidden_size",), lambda hidden: 4 * hidden),
         at_least=1,
         doc="width of the feed-forward layer",
     )

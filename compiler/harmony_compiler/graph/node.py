@@ -33,13 +33,17 @@ NOT_GIVEN: Any = object()
 
 @dataclass(frozen=True)
 class Derived:
-    """A default that is computed from other fields, or from the recipe; `text` is how people write it."""
+    """A default that `compute` makes from the values of `needs`; `text` is how people write it.
+
+    Names with a dot stand for what does not belong to the constructor (`recipe.seed`).
+    """
 
     text: str
-    compute: Callable[[Mapping[str, Any]], Any]
+    needs: tuple[str, ...]
+    compute: Callable[..., Any]
 
 
-RECIPE_SEED = Derived("the recipe's seed", lambda known: known["recipe.seed"])
+RECIPE_SEED = Derived("the recipe's seed", ("recipe.seed",), lambda seed: seed)
 
 
 @dataclass(frozen=True)

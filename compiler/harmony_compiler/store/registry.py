@@ -35,17 +35,23 @@ class Entry:
 def entry_at(root: Path, key: str) -> Entry | None:
     """The entry under `key`, or None where there is none. `root` is the registry's folder.
 
-    Raises:
-        ValueError: the manifest cannot be read.
+    A manifest that cannot be read makes an entry that equals no other: its key is taken all the same.
     """
     manifest = root / key / MANIFEST
-    if not manifest.is_file():
+    if not KEY.fullmatch(key) or not manifest.is_file():
         return None
     try:
         data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         return Entry(key=key, **{name: data[name] for name in ("identity", "recipe", "stage", "created")})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as fault:
-        raise ValueError(f"the manifest {manifest} is damaged") from fault
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return Entry(key=key, identity="", recipe="unknown", stage="unknown", created="an unknown time")
+
+
+def keys(root: Path) -> list[str]:
+    """Every key that holds a model, in order."""
+    if not root.is_dir():
+        return []
+    return sorted(folder.name for folder in root.iterdir() if (folder / MANIFEST).is_file())
 
 
 def write_manifest(folder: Path, entry: Entry) -> None:

@@ -1,0 +1,72 @@
+"""The pipeline: text to graph.
+
+Each phase takes the value of the one before and returns its own with findings. No phase raises for what a
+user wrote, none prints, and one run gives all findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmony_grammar.diagnostics import Diagnostic, sort_key
+from harmony_grammar.parser import parse_file
+from harmony_grammar.source import Source
+
+from harmony_compiler.columns import inspect
+from harmony_compiler.declarations import check
+from harmony_compiler.files import DISK, Files
+from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
+from harmony_compiler.inputs import Setting
+from harmony_compiler.keys import taken_keys, unknown_keys
+from harmony_compiler.lowering import every_made, lower
+from harmony_compiler.names import resolve
+from harmony_compiler.passes.prune import prune
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What came out: the graph, or None where a finding is an error; and all findings, by place."""
+
+    graph: Graph | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def compile_recipe(
+    source: Source,
+    *,
+    settings: Sequence[Setting] = (),
+    launch: Launch = ONE_DEVICE,
+    files: Files = DISK,
+    registry: Path | None = None,
+) -> Compilation:
+    """Compile a recipe.
+
+    `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand.
+    """
+    parsed = parse_file(source)
+    names = resolve(parsed.tree)
+    checked = check(names, settings, launch)
+    made = every_made(checked)
+    findings = [*parsed.diagnostics, *names.diagnostics, *checked.diagnostics, *inspect(made, files)]
+    if registry is not None:
+        findings += unknown_keys(made, registry)
+    if _faulty(findings):
+        return Compilation(None, _in_order(findings))
+
+    lowered = lower(names, checked, launch)
+    findings += lowered.diagnostics
+    if registry is not None:
+        findings += taken_keys(lowered, registry)
+    return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))
+
+
+def _faulty(findings: Sequence[Diagnostic]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
+
+
+def _in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """By place; a fault that copies share is said once."""
+    once = {(f.code, f.span.source.name, f.span.first, f.span.end): f for f in findings}
+    return tuple(sorted(once.values(), key=sort_key))

@@ -1,0 +1,276 @@
+"""Constructing: a constructor's arguments and fields become a `Made`, checked against its class.
+
+Everything asked here is read from the node class: which fields there are, their types, bounds, defaults,
+and the rules between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.source import Span
+
+from harmony_compiler.findings.fields import (
+    DuplicateField,
+    FixedField,
+    MissingField,
+    NeitherGiven,
+    NotCopyable,
+    OutOfRange,
+    RuleBroken,
+    TooMany,
+    TooManyArguments,
+    UnknownField,
+)
+from harmony_compiler.findings.graph import NotSupportedYet
+from harmony_compiler.fitting import describe
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.catalogue import later_fields
+from harmony_compiler.graph.graph import Launch
+from harmony_compiler.graph.models import LoadSettings, Reloaded
+from harmony_compiler.graph.node import NOT_GIVEN, Constructor, Derived, FieldSpec, Node, schema
+from harmony_compiler.graph.types import MODEL, SettingsType, Type
+from harmony_compiler.graph.values import Duration, Percent
+from harmony_compiler.names import close_to
+from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
+
+
+class Desk(Protocol):
+    """What the checker lends to those who check a part of a recipe."""
+
+    @property
+    def launch(self) -> Launch: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def report(self, finding: Diagnostic) -> None: ...
+
+    def expect(self, expression: syntax.Expression, expected: Type, place: str) -> Value:
+        """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits."""
+        ...
+
+    def is_free(self, name: str) -> bool:
+        """Whether a name means nothing here: neither the recipe nor the language has it."""
+        ...
+
+    def sweep(self, expression: object) -> None:
+        """Report unknown names in an expression that is not evaluated."""
+        ...
+
+
+Arguments = Sequence[syntax.Field | syntax.Broken | syntax.Expression]
+
+
+@dataclass
+class _Reading:
+    """The fields of one block while they are read."""
+
+    given: dict[str, Value]
+    places: dict[str, Span]
+    lost: bool = False
+    """A field could not be read: what seems missing may have been in it."""
+    excused: frozenset[str] = frozenset()
+    """Fields that an unknown field was probably meant to be."""
+
+
+def construct(
+    desk: Desk,
+    cls: type[Constructor],
+    arguments: Arguments,
+    fields: Arguments,
+    *,
+    head: Span,
+    span: Span,
+) -> Value:
+    """`cls(arguments) { fields }`. `head` is the constructor's name, `span` the whole expression."""
+    written = [*_named(desk, cls, arguments), *fields]
+    reading = _read(desk, cls, schema(cls), written)
+    made = _complete(desk, cls, reading, head)
+    return _value_of(made, span)
+
+
+def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
+    """`original { fields }`: a copy with changes. What may be changed is decided by the value's type."""
+    made = original.data
+    if original.unknown:
+        desk.sweep(tuple(fields))
+        return unknown(span)
+    if not isinstance(made, Made):
+        desk.report(NotCopyable(span=original.span, what=describe(original)))
+        desk.sweep(tuple(fields))
+        return unknown(span)
+    changeable = schema(made.cls)
+    if original.type == MODEL:
+        changeable = {name: spec for name, spec in changeable.items() if name in schema(LoadSettings)}
+    if issubclass(made.cls, Algorithm):
+        return _reload(desk, original, fields, span)
+    reading = _read(desk, made.cls, changeable, fields, of=original)
+    merged = _Reading(made.given | reading.given, reading.places, reading.lost, reading.excused)
+    return _value_of(_complete(desk, made.cls, merged, made.head), span)
+
+
+def _reload(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
+    """A trained model takes load settings, and nothing else."""
+    reading = _read(desk, Reloaded, schema(LoadSettings), fields, of=original)
+    reading.given["source"] = original
+    return _value_of(_complete(desk, Reloaded, reading, original.data.head), span)
+
+
+def _value_of(made: Made, span: Span) -> Value:
+    by_launch = any(value.by_launch for value in made.given.values())
+    if issubclass(made.cls, Node):
+        return Value(made.cls.result(made.given), made, span, by_launch=by_launch)
+    return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
+
+
+def _named(
+    desk: Desk, cls: type[Constructor], arguments: Arguments
+) -> Iterable[syntax.Field | syntax.Broken]:
+    """Arguments in `( )` as fields: the first may stand without its name."""
+    for position, argument in enumerate(arguments):
+        if isinstance(argument, syntax.Field | syntax.Broken):
+            yield argument
+        elif position == 0 and cls.argument:
+            yield syntax.Field(argument.span, syntax.Identifier(argument.span, cls.argument), argument)
+        else:
+            allowed = f"only `{cls.argument}`" if cls.argument else "no value"
+            desk.report(TooManyArguments(span=argument.span, constructor=cls.constructor, allowed=allowed))
+            desk.sweep(argument)
+
+
+def _read(
+    desk: Desk,
+    cls: type[Constructor],
+    specs: Mapping[str, FieldSpec],
+    fields: Arguments,
+    of: Value | None = None,
+) -> _Reading:
+    """Type and bound-check the written fields. `of` is the value that is copied, if one is."""
+    reading = _Reading({}, {})
+    for field in fields:
+        if not isinstance(field, syntax.Field):
+            reading.lost = True
+            continue
+        key = field.key
+        if key.text in reading.places:
+            first = Label(reading.places[key.text], "first given here")
+            desk.report(DuplicateField(span=key.span, key=key.text, labels=(first,)))
+            desk.sweep(field.value)
+            continue
+        reading.places[key.text] = key.span
+        if spec := specs.get(key.text):
+            reading.given[key.text] = _field(desk, spec, field)
+        elif key.text in later_fields(cls):
+            desk.report(NotSupportedYet(span=key.span, what=f"the field `{key.text}` of `{cls.constructor}`"))
+        else:
+            suggestion = close_to(key.text, [name for name in specs if name not in reading.given])
+            reading.excused |= {suggestion}
+            desk.report(_not_a_field(cls, key, suggestion, specs, of))
+            desk.sweep(field.value)
+    return reading
+
+
+def _not_a_field(
+    cls: type[Constructor],
+    key: syntax.Identifier,
+    suggestion: str,
+    specs: Mapping[str, FieldSpec],
+    of: Value | None,
+) -> Diagnostic:
+    known = ", ".join(specs)
+    if of is not None and of.type == MODEL and not suggestion:
+        trained = isinstance(of.data, Made) and issubclass(of.data.cls, Algorithm | Reloaded)
+        what = "a trained model" if trained else "a model that has a name"
+        mend = "write a second `train` for other numbers" if trained else "write it where the model is made"
+        return FixedField(span=key.span, key=key.text, what=what, known=known, mend=mend)
+    listed = "" if suggestion else known
+    constructor = cls.constructor
+    return UnknownField(
+        span=key.span, constructor=constructor, key=key.text, known=listed, suggestion=suggestion
+    )
+
+
+def _field(desk: Desk, spec: FieldSpec, field: syntax.Field) -> Value:
+    expression = field.value
+    if field.short and isinstance(expression, syntax.With) and desk.is_free(field.key.text):
+        expression = syntax.Record(expression.span, expression.fields)
+    value = desk.expect(expression, spec.type, f"`{spec.name}`")
+    number = value.data.value if isinstance(value.data, Percent | Duration) else value.data
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        bound = spec.bounds.broken_by(number)
+        if bound:
+            shown = f"{value.data}" if isinstance(value.data, Percent | Duration) else f"{number:g}"
+            desk.report(OutOfRange(span=value.span, key=spec.name, bound=bound, value=shown))
+            return unknown(value.span)
+    return value
+
+
+def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> Made:
+    """Fill in the defaults, then ask the rules."""
+    known: dict[str, Any] = {"recipe.seed": desk.seed, "ctx.world_size": desk.launch.world_size}
+    values: dict[str, Any] = {}
+    for name, spec in schema(cls).items():
+        if name in reading.given:
+            values[name] = plain(reading.given[name])
+        elif isinstance(spec.default, Derived):
+            needed = [(known | values)[need] for need in spec.default.needs]
+            lacking = any(value is UNKNOWN_DATA for value in needed)
+            values[name] = UNKNOWN_DATA if lacking else spec.default.compute(*needed)
+        elif spec.default is NOT_GIVEN:
+            values[name] = UNKNOWN_DATA
+            if not reading.lost and name not in reading.excused:
+                missing = MissingField(span=head, constructor=cls.constructor, key=name, doc=spec.doc)
+                desk.report(missing)
+        else:
+            values[name] = spec.default
+    _ask_groups(desk, cls, reading, head)
+    _ask_rules(desk, cls, reading, known | values, head)
+    return Made(cls, reading.given, values, head)
+
+
+def _ask_groups(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> None:
+    for group in cls.exactly_one:
+        given = [name for name in reading.places if name in group] or [
+            name for name in reading.given if name in group
+        ]
+        options = " or ".join(f"`{name}`" for name in group)
+        if len(given) > 1:
+            first = Label(reading.places[given[0]], "given here")
+            finding = TooMany(
+                span=reading.places[given[1]], constructor=cls.constructor, options=options, labels=(first,)
+            )
+            desk.report(finding)
+        elif not given and not reading.lost and not reading.excused.intersection(group):
+            desk.report(NeitherGiven(span=head, constructor=cls.constructor, options=options))
+
+
+def _ask_rules(
+    desk: Desk, cls: type[Constructor], reading: _Reading, known: Mapping[str, Any], head: Span
+) -> None:
+    """Constraints that share a field report once."""
+    blamed: set[str] = set()
+    for rule in cls.rules:
+        fields = (rule.blame, *rule.beside)
+        values = [known[name] for name in fields]
+        if blamed.intersection(fields) or any(value is UNKNOWN_DATA or value is None for value in values):
+            continue
+        if rule.holds(*values):
+            continue
+        blamed.update(name for name in fields if "." not in name)
+        words = {name.rpartition(".")[2]: value for name, value in zip(fields, values, strict=True)}
+        spans = {name: reading.given[name].span for name in fields if name in reading.given}
+        key = next(iter(spans), rule.blame)
+        labels = tuple(Label(span, f"`{name}` is set here") for name, span in spans.items() if name != key)
+        finding = RuleBroken(
+            span=spans.get(key, head),
+            key=key,
+            rule=rule.message.format_map(words),
+            mend=rule.help.format_map(words),
+            labels=labels,
+        )
+        desk.report(finding)

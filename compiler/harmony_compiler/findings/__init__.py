@@ -1,0 +1,1 @@
+"""What the compiler finds wrong, by family: one class a rule, its words in the class."""

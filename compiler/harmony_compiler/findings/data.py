@@ -1,0 +1,67 @@
+"""`E05xx`: files, columns and templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harmony_grammar.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingFile(Diagnostic):
+    code, slug = "E0501", "missing-file"
+    message = "there is no file or folder `{path}`"
+    label = "looked for {looked}"
+    help = "did you mean `{suggestion}`?"
+    path: str
+    looked: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownColumn(Diagnostic):
+    code, slug = "E0502", "unknown-column"
+    message = "the dataset has no column `{column}`"
+    label = "not a column of {file}"
+    notes = ("columns: {columns}",)
+    help = "did you mean `{suggestion}`?"
+    column: str
+    file: str
+    columns: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenTemplate(Diagnostic):
+    code, slug = "E0503", "broken-template"
+    message = "the template cannot be read: {reason}"
+    label = "here"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownFilter(Diagnostic):
+    code, slug = "E0504", "unknown-filter"
+    message = "templates have no {kind} `{name}`"
+    label = "unknown {kind}"
+    help = "did you mean `{suggestion}`?"
+    kind: str
+    name: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableFile(Diagnostic):
+    code, slug = "E0507", "unreadable-file"
+    message = "`{path}` cannot be read: {reason}"
+    label = "named here"
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyFile(Diagnostic):
+    code, slug = "E0508", "empty-file"
+    message = "`{path}` holds no rows"
+    label = "named here"
+    path: str

@@ -1,0 +1,73 @@
+"""`E06xx`: what the recipe as a whole asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harmony_grammar.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotSupportedYet(Diagnostic):
+    code, slug = "E0601", "not-supported-yet"
+    message = "{what} is part of the language, but not supported yet"
+    label = "not supported yet"
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingToRun(Diagnostic):
+    code, slug = "E0602", "nothing-to-run"
+    message = "the recipe trains, evaluates and saves nothing"
+    label = "no outputs in this file"
+    help = "add a `train` or a `save`; a file without outputs is there to be imported"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyTaken(Diagnostic):
+    code, slug = "E0603", "key-taken"
+    message = "the registry already holds another model under `{key}`"
+    label = "this key is taken"
+    notes = ("saved by recipe `{recipe}`, stage `{stage}`, at {created}",)
+    help = 'choose another key, or say `if_exists = "rename"` or `"overwrite"`'
+    key: str
+    recipe: str
+    stage: str
+    created: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyTwice(Diagnostic):
+    code, slug = "E0604", "key-twice"
+    message = "two models are saved under `{key}`"
+    label = "the second one"
+    help = 'give each its own key, or say `if_exists = "rename"`'
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownKey(Diagnostic):
+    code, slug = "E0606", "unknown-key"
+    message = "the registry holds no model under `{key}`"
+    label = "nothing was saved under this key"
+    help = "did you mean `{suggestion}`?"
+    key: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchDecidesNodes(Diagnostic):
+    code, slug = "E0605", "launch-decides-nodes"
+    message = "`ctx` may decide values of fields, not which {what} is used"
+    label = "depends on the launch"
+    help = "use an input for the choice"
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsavedModel(Diagnostic):
+    code, slug = "W0601", "unsaved-model"
+    message = "nothing saves `{name}`"
+    label = "trained, and kept in the run folder only"
+    help = 'add `save {name} as "KEY"`'
+    name: str

@@ -1,0 +1,128 @@
+"""`E03xx`: values of the wrong type, and expressions that have no value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harmony_grammar.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongType(Diagnostic):
+    code, slug = "E0301", "wrong-type"
+    message = "{place} takes {expected}, not {found}"
+    label = "this is {found}"
+    notes = ("{fact}",)
+    help = "{mend}"
+    place: str
+    expected: str
+    found: str
+    fact: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongDeclaration(Diagnostic):
+    code, slug = "E0302", "wrong-declaration"
+    message = "`{word} {name}` declares {expected}, but its value is {found}"
+    label = "this is {found}"
+    help = "{mend}"
+    word: str
+    name: str
+    expected: str
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareShare(Diagnostic):
+    code, slug = "E0303", "bare-share"
+    message = "{place} takes {expected}; a bare fraction is neither"
+    label = "steps or a share?"
+    help = "for a share write `{percent}`"
+    place: str
+    expected: str
+    percent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownOption(Diagnostic):
+    code, slug = "E0304", "unknown-option"
+    message = "{place} cannot be `{given}`"
+    label = "not one of its options"
+    notes = ("options: {options}",)
+    help = "did you mean `{suggestion}`?"
+    place: str
+    given: str
+    options: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownType(Diagnostic):
+    code, slug = "E0305", "unknown-type"
+    message = "there is no type `{name}`"
+    label = "not a type"
+    notes = ("types: {known}",)
+    help = "did you mean `{suggestion}`?"
+    name: str
+    known: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongOperand(Diagnostic):
+    code, slug = "E0306", "wrong-operand"
+    message = "`{operator}` does not work on {operands}"
+    label = "this has no value"
+    help = "{mend}"
+    operator: str
+    operands: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotCallable(Diagnostic):
+    code, slug = "E0307", "not-callable"
+    message = "{what} cannot be called"
+    label = "not a constructor or function"
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSuchMember(Diagnostic):
+    code, slug = "E0308", "no-such-member"
+    message = "{what} has no `{key}`"
+    label = "not there"
+    notes = ("it has: {known}",)
+    help = "did you mean `{suggestion}`?"
+    what: str
+    key: str
+    known: str = ""
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impossible(Diagnostic):
+    code, slug = "E0309", "impossible-arithmetic"
+    message = "{what}"
+    label = "this has no value"
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotACondition(Diagnostic):
+    code, slug = "E0310", "not-a-condition"
+    message = "{place} must be true or false, not {found}"
+    label = "this is {found}"
+    place: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoValueByItself(Diagnostic):
+    code, slug = "E0311", "no-value-by-itself"
+    message = "`{name}` is no value by itself"
+    label = "{hint}"
+    name: str
+    hint: str

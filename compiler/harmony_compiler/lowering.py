@@ -1,0 +1,171 @@
+"""Lowering: typed values to graph nodes.
+
+A node's id is a digest of what it is, so equal values are one node whatever they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.source import Span
+
+from harmony_compiler.declarations import Checked
+from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.graph import Graph, Launch, Origin, references, value_to_json
+from harmony_compiler.graph.identity import digest
+from harmony_compiler.graph.node import Constructor, Node
+from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.values import Ref
+from harmony_compiler.names import Names
+from harmony_compiler.typed import Made, Value, plain
+
+Declarations: TypeAlias = dict[int, syntax.ValueDeclaration | syntax.InputDeclaration]
+"""Declarations by the id of the `Made` that each declares."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph, the place of each node, and findings about the recipe as a whole."""
+
+    graph: Graph
+    made: dict[Ref, Made]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass
+class _Lowering:
+    names: Declarations
+    nodes: dict[Ref, Node] = field(default_factory=dict)
+    made: dict[Ref, Made] = field(default_factory=dict)
+    origins: dict[Ref, Origin] = field(default_factory=dict)
+    refs: dict[int, Ref] = field(default_factory=dict)
+
+    def lower(self, made: Made) -> Ref:
+        if id(made) in self.refs:
+            return self.refs[id(made)]
+        node = self._construct(made)
+        assert isinstance(node, Node)
+        fields = value_to_json(node)
+        ref = Ref(f"{node.constructor}-{digest(fields)[:12]}")
+        self.refs[id(made)] = ref
+        self.nodes.setdefault(ref, node)
+        self.made.setdefault(ref, made)
+        origin = self._origin(made)
+        if ref not in self.origins or (id(made) in self.names and not self._is_named(ref)):
+            self.origins[ref] = origin
+        return ref
+
+    def _is_named(self, ref: Ref) -> bool:
+        return self.origins[ref].name != self.nodes[ref].constructor
+
+    def _construct(self, made: Made) -> Constructor:
+        return made.cls(**{name: self._lowered(value) for name, value in made.values.items()})
+
+    def _lowered(self, value: Any) -> Any:
+        match value:
+            case Made():
+                return self.lower(value) if value.is_node else self._construct(value)
+            case tuple():
+                return tuple(self._lowered(item) for item in value)
+            case dict():
+                return {key: self._lowered(item) for key, item in value.items()}
+            case _:
+                return value
+
+    def _origin(self, made: Made) -> Origin:
+        declaration = self.names.get(id(made))
+        span = _place(made, self.names)
+        name = declaration.name.text if declaration else made.cls.constructor
+        doc = declaration.doc if declaration else ""
+        given = tuple(name for name in made.values if name in made.given)
+        return Origin(name, span.source.name, span.first.line, doc, given)
+
+
+def every_made(checked: Checked) -> list[Made]:
+    """Every constructor of a recipe, those inside others included, each once."""
+    found: dict[int, Made] = {}
+
+    def walk(data: Any) -> None:
+        match data:
+            case Made() if id(data) not in found:
+                found[id(data)] = data
+                for value in data.given.values():
+                    walk(value.data)
+            case tuple():
+                for item in data:
+                    walk(item.data)
+            case dict():
+                for item in data.values():
+                    walk(item.data)
+
+    for value in checked.values.values():
+        walk(value.data)
+    for save in checked.saves:
+        walk(save)
+    return list(found.values())
+
+
+def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
+    """The graph of a recipe without errors, with everything in it; `passes` drop what no output needs."""
+    declarations = {
+        id(checked.values[name].data): declaration
+        for name, declaration in reversed(names.declared.items())
+        if name in checked.values and not isinstance(declaration, syntax.ImportDeclaration)
+    }
+    lowering = _Lowering(declarations)
+    for made in every_made(checked):
+        if made.is_node:
+            lowering.lower(made)
+    saves = tuple(lowering.lower(save) for save in checked.saves)
+    unsaved = _unsaved(lowering.nodes)
+    graph = Graph(
+        name=checked.name,
+        seed=checked.seed,
+        nodes=lowering.nodes,
+        outputs=tuple(dict.fromkeys((*saves, *unsaved))),
+        origins=lowering.origins,
+        inputs={name: _shown(value, lowering) for name, value in checked.inputs.items()},
+        launch=launch,
+    )
+    warnings = (
+        UnsavedModel(span=_place(lowering.made[ref], declarations), name=lowering.origins[ref].name)
+        for ref in unsaved
+    )
+    return Lowered(graph, lowering.made, (*warnings, *_keys_twice(checked.saves)))
+
+
+def _unsaved(nodes: dict[Ref, Node]) -> list[Ref]:
+    """Trained models that no save and no other training needs."""
+    needed: set[Ref] = set()
+    for ref, node in reversed(nodes.items()):  # each node stands after what it reads
+        if isinstance(node, Save | Algorithm) or ref in needed:
+            needed.update(references(node))
+    return [ref for ref, node in nodes.items() if isinstance(node, Algorithm) and ref not in needed]
+
+
+def _place(made: Made, declarations: Declarations) -> Span:
+    declaration = declarations.get(id(made))
+    return declaration.name.span if declaration else made.head
+
+
+def _shown(value: Value, lowering: _Lowering) -> Any:
+    """An input's value as JSON; a node by its id where the graph holds it."""
+    data = plain(value)
+    if isinstance(data, Made) and data.is_node:
+        return {"node": lowering.refs.get(id(data))}
+    return value_to_json(lowering._lowered(data))
+
+
+def _keys_twice(saves: tuple[Made, ...]) -> Iterator[Diagnostic]:
+    first: dict[str, Made] = {}
+    for save in saves:
+        key = save.values["key"]
+        earlier = first.setdefault(key, save)
+        if earlier is not save and save.values["if_exists"] != "rename":
+            label = Label(earlier.given["key"].span, "the first one")
+            yield KeyTwice(span=save.given["key"].span, key=key, labels=(label,))

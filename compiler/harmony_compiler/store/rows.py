@@ -1,0 +1,77 @@
+"""Reading rows of JSON lines with their places: what checker and runtime say about a bad line.
+
+Only the faults are read here; the rows themselves are the `datasets` library's work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.source import Source, Span
+
+
+@dataclass(frozen=True, kw_only=True)
+class MalformedRow(Diagnostic):
+    code, slug = "E0505", "malformed-row"
+    message = "the line is not JSON: {reason}"
+    label = "here"
+    help = "each line of a `jsonl` file is one JSON object"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowNotAnObject(Diagnostic):
+    code, slug = "E0506", "row-not-an-object"
+    message = "the line holds {found}, not an object"
+    label = 'a row is an object: `{{"column": value}}`'
+    help = "each line of a `jsonl` file is one JSON object"
+    found: str
+
+
+def read_line(file: Path, number: int, line: str) -> dict[str, Any] | Diagnostic | None:
+    """One line as a row, or what is wrong with it; a blank line is None. `number` counts from 1."""
+    if not line.strip():
+        return None
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as fault:
+        place = min(fault.pos, max(len(line.rstrip()) - 1, 0))
+        reason = fault.msg[:1].lower() + fault.msg[1:]
+        return MalformedRow(span=_span(file, number, line, place, place + 1), reason=reason)
+    except RecursionError:
+        return MalformedRow(span=_span(file, number, line, 0, 1), reason="it is nested too deeply")
+    if not isinstance(row, dict):
+        return RowNotAnObject(span=_span(file, number, line, 0, len(line.rstrip())), found=_kind(row))
+    return row
+
+
+def faults(file: Path, lines: Iterable[str]) -> Iterator[Diagnostic]:
+    """Every faulty line of a file, in order."""
+    for number, line in enumerate(lines, start=1):
+        found = read_line(file, number, line)
+        if isinstance(found, Diagnostic):
+            yield found
+
+
+def _span(file: Path, number: int, line: str, start: int, end: int) -> Span:
+    source = Source(str(file), line.rstrip("\r\n"), path=file, first_line=number)
+    return source.span(start, max(end, start + 1))
+
+
+def _kind(value: object) -> str:
+    match value:
+        case list():
+            return "a list"
+        case str():
+            return "a text"
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case _:
+            return "a number"

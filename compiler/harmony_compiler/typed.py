@@ -1,0 +1,83 @@
+"""Typed values: what an expression of a recipe turned out to be.
+
+The checker evaluates while it types, since everything in a recipe is known when it is compiled: inputs have
+values, the launch is given. A `Made` is a constructor with its fields, on the way to become a node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from harmony_grammar import syntax
+from harmony_grammar.source import Span
+
+from harmony_compiler.graph.node import Constructor, Node
+from harmony_compiler.graph.types import UNKNOWN, Type
+
+
+class _Unknown:
+    """Stands for data that could not be found out; whatever reads it says nothing."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN_DATA: Final = _Unknown()
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value with its type and place.
+
+    `data` is a Python constant, a `Made`, a tuple of values (a list) or a dict of values (a record).
+    `literal` is set where the value is a string literal, which adapts to the place it stands in.
+    `by_launch` says that the launch had a part in it.
+    """
+
+    type: Type
+    data: Any
+    span: Span
+    literal: syntax.Text | None = None
+    by_launch: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        return self.type == UNKNOWN
+
+    def at(self, span: Span) -> Value:
+        """The same value, used at another place."""
+        return replace(self, span=span)
+
+
+def unknown(span: Span) -> Value:
+    return Value(UNKNOWN, UNKNOWN_DATA, span)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A constructor with its fields.
+
+    `given` holds what the recipe wrote, `values` every field with its default filled in; a field that could
+    not be read or is missing holds `UNKNOWN_DATA`.
+    """
+
+    cls: type[Constructor]
+    given: dict[str, Value]
+    values: dict[str, Any]
+    head: Span
+
+    @property
+    def is_node(self) -> bool:
+        return issubclass(self.cls, Node)
+
+
+def plain(value: Value) -> Any:
+    """The data of a value as a node's field holds it: tuples and dicts of constants and `Made`s."""
+    match value.data:
+        case tuple():
+            return tuple(plain(item) for item in value.data)
+        case dict():
+            return {key: plain(item) for key, item in value.data.items()}
+        case _:
+            return value.data
