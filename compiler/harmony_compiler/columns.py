@@ -7,9 +7,10 @@ filters of every template against the columns found there, inside the template's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Span
@@ -185,27 +186,32 @@ def _check_jinja(template: Value, columns: Columns) -> Iterator[Diagnostic]:
     text: str = template.data
     try:
         tree = environment.parse(text)
+        words = list(_words(environment.lex(text)))
+        for node in (*tree.find_all(nodes.Filter), *tree.find_all(nodes.Test)):
+            is_filter = isinstance(node, nodes.Filter)
+            kind = "filter" if is_filter else "test"
+            known: dict[str, Any] = environment.filters if is_filter else environment.tests
+            if node.name not in known:
+                span = _place(template, words, node.name, after="|" if is_filter else "is")
+                suggestion = close_to(node.name, known)
+                yield UnknownFilter(span=span, kind=kind, name=node.name, suggestion=suggestion)
+                known[node.name] = str  # said once; the variables are looked for all the same
+        undeclared = meta.find_undeclared_variables(tree) - set(environment.globals)
     except TemplateSyntaxError as fault:
-        reason = (fault.message or "unknown reason").rstrip(".")
-        lines = text.split("\n")
-        start = sum(len(line) + 1 for line in lines[: fault.lineno - 1])
-        span = _inside(template, start, start + len(lines[fault.lineno - 1]))
-        yield BrokenTemplate(span=span, reason=reason[:1].lower() + reason[1:])
+        yield _broken(template, fault.message or "it makes no sense", fault.lineno)
         return
-    words = list(_words(environment.lex(text)))
-    known: list[tuple[type[nodes.Filter] | type[nodes.Test], str, Mapping[str, object]]] = [
-        (nodes.Filter, "filter", environment.filters),
-        (nodes.Test, "test", environment.tests),
-    ]
-    for node_type, kind, there in known:
-        for name in dict.fromkeys(node.name for node in tree.find_all(node_type)):
-            if name not in there:
-                start = _place(words, name, after="|" if kind == "filter" else "is")
-                span = _inside(template, start, start + len(name))
-                yield UnknownFilter(span=span, kind=kind, name=name, suggestion=close_to(name, there))
-    for name in sorted(meta.find_undeclared_variables(tree) - set(environment.globals)):
-        start = _place(words, name, after="")
-        yield from _check_variable(name, _inside(template, start, start + len(name)), columns)
+    except RecursionError:
+        yield BrokenTemplate(span=template.span, reason="it is nested too deeply")
+        return
+    for name in sorted(undeclared):
+        yield from _check_variable(name, _place(template, words, name, after=""), columns)
+
+
+def _broken(template: Value, message: str, line: int) -> Diagnostic:
+    lines = template.data.split("\n")
+    start = sum(len(text) + 1 for text in lines[: line - 1])
+    span = _inside(template, start, start + len(lines[line - 1]))
+    return BrokenTemplate(span=span, reason=(message[:1].lower() + message[1:]).rstrip("."))
 
 
 def _words(tokens: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
@@ -219,12 +225,12 @@ def _words(tokens: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, s
         offset += len(text)
 
 
-def _place(words: Sequence[tuple[int, str, str]], name: str, after: str) -> int:
-    """Where a name stands: a filter behind `|`, a variable not behind `.` or `|`."""
+def _place(template: Value, words: Sequence[tuple[int, str, str]], name: str, after: str) -> Span:
+    """Where a name stands: a filter behind `|`, a test behind `is`, a variable not behind `.` or `|`."""
     for offset, text, before in words:
         if text == name and (before == after if after else before not in (".", "|")):
-            return offset
-    return 0
+            return _inside(template, offset, offset + len(name))
+    return template.span
 
 
 def _inside(template: Value, start: int, end: int) -> Span:

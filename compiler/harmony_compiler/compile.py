@@ -21,7 +21,7 @@ from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
 from harmony_compiler.inputs import Setting
 from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
-from harmony_compiler.names import resolve
+from harmony_compiler.names import resolve, unused
 from harmony_compiler.passes.prune import prune
 
 
@@ -56,7 +56,7 @@ def compile_recipe(
         return Compilation(None, _in_order(findings))
 
     lowered = lower(names, checked, launch)
-    findings += lowered.diagnostics
+    findings += [*unused(names), *lowered.diagnostics]
     if registry is not None:
         findings += taken_keys(lowered, registry)
     return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))

@@ -1,8 +1,8 @@
 """Names: which value each name stands for.
 
 Takes a syntax tree, gives its declarations by name in an order in which each stands after everything it
-mentions, and findings: names declared twice, names that belong to the language, cycles, values that nothing
-uses. Unknown names are the checker's, since only it knows what is in scope at a place.
+mentions, and findings: names declared twice, names that belong to the language, cycles. Unknown names are
+the checker's, since only it knows what is in scope at a place.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ def resolve(file: syntax.File) -> Names:
 
     order, cycles = _order(declared)
     findings.extend(cycles)
-    findings.extend(_unused(file, declared))
     return Names(file, recipe, declared, order, tuple(saves), tuple(findings))
 
 
@@ -145,17 +144,20 @@ def _cycle(members: list[str], declared: dict[str, Named]) -> Cycle:
     )
 
 
-def _unused(file: syntax.File, declared: dict[str, Named]) -> Iterator[UnusedValue]:
-    """Values that no other declaration mentions. A trained model is an output, not unused."""
-    if not has_outputs(file):
+def unused(names: Names) -> Iterator[UnusedValue]:
+    """Values that no other declaration mentions. A trained model is an output, not unused.
+
+    Asked only of a recipe without errors: what could not be read may have been the use.
+    """
+    if not has_outputs(names.file):
         return
     used: set[str] = set()
-    for declaration in file.declarations:
+    for declaration in names.file.declarations:
         if isinstance(declaration, Named):
             used.update(_dependencies(declaration))
         else:
             used.update(name.text for name in mentioned(declaration))
-    for name, declaration in declared.items():
+    for name, declaration in names.declared.items():
         is_output = isinstance(declaration, syntax.ValueDeclaration) and declaration.word in (
             "train",
             "evaluate",
