@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from harmony_compiler.graph.types import BOOL, FLOAT, INT, PERCENT, STR, LiteralText, Type
+from harmony_compiler.graph.types import DURATION, FLOAT, INT, PERCENT, SECRET, STR, LiteralText, Type
 from harmony_compiler.graph.values import Percent
 from harmony_compiler.typed import Value
 
@@ -90,21 +90,37 @@ def compared(symbol: str, left: Value, right: Value) -> bool:
         return _contained(left, right) == (symbol == "in")
     if symbol in ("==", "!="):
         return _equal(left, right) == (symbol == "==")
-    a, b = number(left), number(right)
-    if a is None or b is None:
-        if not (is_text(left) and is_text(right)):
-            raise WrongOperandsError
-        return _ORDER[symbol](left.data, right.data)
-    return _ORDER[symbol](a, b)
+    for measure in (number, _text, _seconds):
+        a, b = measure(left), measure(right)
+        if a is not None and b is not None:
+            return _ORDER[symbol](a, b)
+    raise WrongOperandsError
+
+
+def _text(value: Value) -> str | None:
+    text: str | None = value.data if is_text(value) else None
+    return text
+
+
+def _seconds(value: Value) -> float | None:
+    seconds: float | None = value.data.seconds if value.type == DURATION else None
+    return seconds
 
 
 def _equal(left: Value, right: Value) -> bool:
-    a, b = number(left), number(right)
-    if a is not None and b is not None:
-        return a == b
-    if BOOL in (left.type, right.type) and left.type != right.type:
-        return False
-    return bool(left.data == right.data)
+    """Equality of what is said, not of where: an `int` equals a `float`, a bool equals no number."""
+    if SECRET in (left.type, right.type):
+        raise WrongOperandsError
+    a, b = left.data, right.data
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    for measure in (number, _text, _seconds):
+        x, y = measure(left), measure(right)
+        if x is not None and y is not None:
+            return x == y
+    return left.type == right.type and bool(a == b)
 
 
 def _contained(item: Value, whole: Value) -> bool:

@@ -7,16 +7,12 @@ fault, one finding.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic
-from harmony_grammar.source import Span
-from harmony_grammar.syntax_errors import BadEscape
 
 from harmony_compiler import arithmetic
 from harmony_compiler.construct import construct, copy
-from harmony_compiler.findings.fields import DuplicateField
+from harmony_compiler.findings.fields import DuplicateField, OutOfRange, RuleBroken
 from harmony_compiler.findings.graph import LaunchDecidesNodes, NotSupportedYet
 from harmony_compiler.findings.names import NameOutOfReach, UnknownName
 from harmony_compiler.findings.types import (
@@ -52,9 +48,23 @@ from harmony_compiler.graph.types import (
 from harmony_compiler.graph.values import Duration, Percent, Secret
 from harmony_compiler.names import GRADED, close_to, mentioned, names_of_the_language
 from harmony_compiler.typed import Made, Value, unknown
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.source import Span
+from harmony_grammar.syntax_errors import BadEscape
 
 NO_TYPE: Type = JSON
 """Asked for where a place takes any value."""
+
+_NO_VALUES = {
+    "ctx": (
+        "stands for what the launch decides",
+        "write `ctx.world_size`, `ctx.nodes`, `ctx.gpus_per_node` or `ctx.run_name`",
+    ),
+    "env": ("stands for a secret", 'write `env("NAME")` with the name of an environment variable'),
+    **dict.fromkeys(GRADED, ("only the formula of a grader can read it", "")),
+}
+"""Names that mean nothing alone: what they stand for, and what to write."""
 
 
 @dataclass
@@ -81,12 +91,17 @@ class Checker:
 
     def expect(self, expression: syntax.Expression, expected: Type, place: str) -> Value:
         """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits."""
-        value = self.value(expression, expected)
-        fitted = fit(value, expected, place)
-        if isinstance(fitted, Diagnostic):
-            self.report(fitted)
-            return unknown(value.span)
-        return fitted
+        if isinstance(expression, syntax.Conditional):  # each branch must fit, chosen or not
+            return self._conditional(expression, lambda branch: self.expect(branch, expected, place))
+        return self.fitted(self.value(expression, expected), expected, place)
+
+    def fitted(self, value: Value, expected: Type, place: str) -> Value:
+        """A value in a place of type `expected`; unknown, and reported, if it misfits."""
+        found = fit(value, expected, place)
+        if isinstance(found, Value):
+            return found
+        self.findings.extend(found)
+        return unknown(value.span)
 
     def condition(self, expression: syntax.Expression, place: str) -> Value:
         """The value of an expression that must be true or false."""
@@ -98,9 +113,16 @@ class Checker:
 
     def sweep(self, expression: object) -> None:
         """Report unknown names in an expression that is not evaluated."""
-        for name in mentioned(expression):
+        for name in mentioned(expression, short_keys=False):
             if name.text not in names_of_the_language():
                 self._named(name)
+
+    def _unreached(self, read: Callable[[], Value]) -> None:
+        """Check a part that a condition guards. Of what only its numbers break, nothing is said."""
+        before = len(self.findings)
+        read()
+        said = self.findings[before:]
+        self.findings[before:] = [f for f in said if not isinstance(f, Impossible | OutOfRange | RuleBroken)]
 
     def value(self, expression: syntax.Expression, expected: Type = NO_TYPE) -> Value:
         """The value of an expression; `expected` only chooses between constructors of one name."""
@@ -113,7 +135,8 @@ class Checker:
             case syntax.Number(value=number):
                 return Value(INT if isinstance(number, int) else FLOAT, number, span)
             case syntax.Percent(value=number):
-                return Value(PERCENT, Percent(number), span)
+                whole = number == int(number)  # `10.0%` is `10%`
+                return Value(PERCENT, Percent(int(number) if whole else number), span)
             case syntax.Duration(value=number, unit=unit):
                 return Value(DURATION, Duration(number, unit), span)
             case syntax.Text():
@@ -133,7 +156,7 @@ class Checker:
             case syntax.Compare():
                 return self._compare(expression)
             case syntax.Conditional():
-                return self._conditional(expression, expected)
+                return self._conditional(expression, lambda branch: self.value(branch, expected))
             case syntax.Attribute():
                 return self._attribute(expression)
             case syntax.Index():
@@ -157,7 +180,7 @@ class Checker:
         if any(value.unknown for value in values):
             return unknown(span)
         item_type = union_of(value.type for value in values) if values else NO_TYPE
-        return Value(ListOf(item_type), values, span, by_launch=any(v.by_launch for v in values))
+        return Value(ListOf(item_type), values, span)
 
     def _record(self, fields: tuple[syntax.Field | syntax.Broken, ...], expected: Type, span: Span) -> Value:
         """`{ … }`: the constructor of a settings type where the place asks for one, else a plain record."""
@@ -174,7 +197,7 @@ class Checker:
         if any(value.unknown for value in values.values()) or len(values) < len(fields):
             return unknown(span)
         item_type = union_of(value.type for value in values.values()) if values else NO_TYPE
-        return Value(RecordOf(item_type), values, span, by_launch=any(v.by_launch for v in values.values()))
+        return Value(RecordOf(item_type), values, span)
 
     # --- names and constructors -------------------------------------------------------------------------
 
@@ -209,22 +232,20 @@ class Checker:
             self.sweep((call.arguments, fields))
             return unknown(span)
         if head.text in self.declared:
-            self.report(NotCallable(span=head.span, what=f"`{head.text}`"))
+            if head.text not in names_of_the_language():  # else it was reported where it is declared
+                self.report(NotCallable(span=head.span, what=f"`{head.text}`", name=head.text))
             self.sweep((call.arguments, fields))
             return unknown(span)
-        if head.text == "env":
-            return self._secret(call, span)
-        if head.text in LATER or (head.text in LATER_DATASETS and _asks_for_dataset(expected)):
-            self.report(NotSupportedYet(span=head.span, what=f"`{head.text}`"))
-            self.sweep((call.arguments, fields))
+        as_dataset = head.text in LATER_DATASETS and _asks_for_dataset(expected)
+        if head.text in LATER or as_dataset:
+            what = f"`{head.text}` as a dataset" if as_dataset else f"`{head.text}`"
+            self.report(NotSupportedYet(span=head.span, what=what))
             return unknown(span)
-        if head.text == "ctx" or head.text in GRADED:
-            hint = (
-                "write `ctx.world_size`, `ctx.nodes`, `ctx.gpus_per_node` or `ctx.run_name`"
-                if head.text == "ctx"
-                else "only a grader's formula can read it"
-            )
-            self.report(NoValueByItself(span=head.span, name=head.text, hint=hint))
+        if not fields and (name := secret_name(call)) is not None:
+            return Value(SECRET, Secret(name), span)
+        if head.text in _NO_VALUES:
+            meaning, mend = _NO_VALUES[head.text]
+            self.report(NoValueByItself(span=head.span, name=head.text, meaning=meaning, mend=mend))
             return unknown(span)
         found = constructors_named(head.text)
         if not found:
@@ -245,15 +266,6 @@ class Checker:
         if isinstance(value, syntax.Call):
             return self._call(value, fields, expected, span)
         return copy(self, self.value(value, expected), fields, span)
-
-    def _secret(self, call: syntax.Call, span: Span) -> Value:
-        match call.arguments:
-            case (syntax.Text(value=name),):
-                return Value(SECRET, Secret(name), span)
-            case _:
-                hint = 'write `env("NAME")` with the name of an environment variable'
-                self.report(NoValueByItself(span=call.callee.span, name="env", hint=hint))
-                return unknown(span)
 
     # --- operators --------------------------------------------------------------------------------------
 
@@ -292,11 +304,12 @@ class Checker:
 
     def _logic(self, expression: syntax.Binary) -> Value:
         place = f"an operand of `{expression.operator}`"
-        left, right = self.condition(expression.left, place), self.condition(expression.right, place)
-        if left.unknown or right.unknown:
-            return unknown(expression.span)
-        holds = (left.data and right.data) if expression.operator == "and" else (left.data or right.data)
-        return Value(BOOL, holds, expression.span, by_launch=left.by_launch or right.by_launch)
+        left = self.condition(expression.left, place)
+        if left.unknown or left.data == (expression.operator == "or"):  # it decides alone
+            self._unreached(lambda: self.condition(expression.right, place))
+            return left.at(expression.span)
+        right = self.condition(expression.right, place)
+        return replace(right, span=expression.span, by_launch=left.by_launch or right.by_launch)
 
     def _compare(self, expression: syntax.Compare) -> Value:
         operands = tuple(self.value(operand) for operand in expression.operands)
@@ -309,24 +322,36 @@ class Checker:
             except arithmetic.WrongOperandsError:
                 self._wrong_operands(expression, symbol, (left, right))
                 return unknown(expression.span)
-        return Value(BOOL, holds, expression.span, by_launch=any(o.by_launch for o in operands))
+        return Value(BOOL, holds, expression.span, by_launch=any(o.shows_launch for o in operands))
 
-    def _conditional(self, expression: syntax.Conditional, expected: Type) -> Value:
+    def _conditional(
+        self, expression: syntax.Conditional, read: Callable[[syntax.Expression], Value]
+    ) -> Value:
         condition = self.condition(expression.condition, "the condition of `if`")
-        then, otherwise = self.value(expression.then, expected), self.value(expression.otherwise, expected)
+        taken, left = expression.then, expression.otherwise
+        if not condition.unknown and not condition.data:
+            taken, left = left, taken
+        self._unreached(lambda: read(left))
         if condition.unknown:
+            self._unreached(lambda: read(taken))
             return unknown(expression.span)
-        chosen = then if condition.data else otherwise
-        if condition.by_launch and isinstance(chosen.data, Made) and chosen.data.is_node:
-            self.report(LaunchDecidesNodes(span=condition.span, what=f"`{chosen.type}`"))
-        return replace(chosen, by_launch=chosen.by_launch or condition.by_launch)
+        return self._decided(read(taken), condition)
+
+    def _decided(self, chosen: Value, by: Value) -> Value:
+        """What a condition or index chose. The launch may choose numbers, not nodes."""
+        if by.by_launch and isinstance(chosen.data, Made) and chosen.data.is_node:
+            self.report(LaunchDecidesNodes(span=by.span, what=f"`{chosen.type}`"))
+        return replace(chosen, by_launch=chosen.by_launch or by.by_launch)
 
     def _attribute(self, expression: syntax.Attribute) -> Value:
         base, key = expression.value, expression.key
         if not (isinstance(base, syntax.Name) and base.text == "ctx"):
             value = self.value(base)
+            fields = value.data if isinstance(value.data, dict) else {}
+            if key.text in fields:
+                return self._decided(fields[key.text].at(expression.span), value)
             if not value.unknown:
-                self.report(NoSuchMember(span=key.span, what=describe(value), key=key.text))
+                self._no_member(key, describe(value), fields)
             return unknown(expression.span)
         members: dict[str, tuple[Type, int | str]] = {
             "world_size": (INT, self.launch.world_size),
@@ -335,31 +360,39 @@ class Checker:
             "run_name": (STR, self.run_name),
         }
         if key.text not in members:
-            known, suggestion = ", ".join(members), close_to(key.text, members)
-            finding = NoSuchMember(
-                span=key.span, what="`ctx`", key=key.text, known=known, suggestion=suggestion
-            )
-            self.report(finding)
+            self._no_member(key, "`ctx`", members)
             return unknown(expression.span)
         type_, data = members[key.text]
         return Value(type_, data, expression.span, by_launch=True)
+
+    def _no_member(self, key: syntax.Identifier, what: str, members: Iterable[str]) -> None:
+        known, suggestion = ", ".join(members), close_to(key.text, members)
+        self.report(NoSuchMember(span=key.span, what=what, key=key.text, known=known, suggestion=suggestion))
 
     def _index(self, expression: syntax.Index) -> Value:
         """`s[i]`: the i-th item of a list or character of a text; `none` or `""` beyond the end."""
         whole, index = self.value(expression.value), self.expect(expression.index, INT, "an index")
         if whole.unknown or index.unknown:
             return unknown(expression.span)
-        if isinstance(whole.data, tuple):
-            inside = 0 <= index.data < len(whole.data)
-            return (
-                whole.data[index.data].at(expression.span) if inside else Value(NONE, None, expression.span)
-            )
+        if not isinstance(whole.data, tuple | str):
+            self._wrong_operands(expression, "[ ]", (whole,))
+            return unknown(expression.span)
+        inside = 0 <= index.data < len(whole.data)
         if isinstance(whole.data, str):
-            inside = 0 <= index.data < len(whole.data)
-            return Value(STR, whole.data[index.data] if inside else "", expression.span)
-        self._wrong_operands(expression, "[ ]", (whole,))
-        return unknown(expression.span)
+            found = Value(STR, whole.data[index.data] if inside else "", expression.span)
+        else:
+            found = whole.data[index.data] if inside else Value(NONE, None, expression.span)
+        by_launch = index.by_launch or whole.by_launch
+        return self._decided(found.at(expression.span), replace(index, by_launch=by_launch))
 
 
 def _asks_for_dataset(expected: Type) -> bool:
     return any(isinstance(option, DatasetType) for option in options_of(expected))
+
+
+def secret_name(expression: syntax.Expression) -> str | None:
+    """The NAME of `env("NAME")`, or None for any other expression."""
+    match expression:
+        case syntax.Call(callee=syntax.Name(text="env"), arguments=(syntax.Text(value=name),)) if name:
+            return name
+    return None

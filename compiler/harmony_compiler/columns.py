@@ -7,13 +7,11 @@ filters of every template against the columns found there, inside the template's
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from harmony_grammar.diagnostics import Diagnostic
-from harmony_grammar.source import Span
 
 from harmony_compiler.files import HEAD, Files
 from harmony_compiler.findings.data import (
@@ -25,17 +23,21 @@ from harmony_compiler.findings.data import (
     UnreadableFile,
 )
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.models import LocalModel
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.types import PATH, TEMPLATE
 from harmony_compiler.names import close_to
 from harmony_compiler.store.rows import read_line
 from harmony_compiler.typed import Made, Value
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.source import Span
 
 MOST_FAULTS = 10
 """Bad lines of one file that are shown."""
 
-_PLAIN_TEMPLATE = re.compile(r"(?:[^{}]|\{\{\s*[A-Za-z_]\w*\s*\}\})*")
-_PLAIN_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+_WORD = r"\{\{\s*(?!(?:[Tt]rue|[Ff]alse|[Nn]one|and|else|if|in|is|not|or)\b)([A-Za-z_]\w*)\s*\}\}"
+_PLAIN_VARIABLE = re.compile(_WORD, re.ASCII)
+_PLAIN_TEMPLATE = re.compile(rf"(?:[^{{}}]|{_WORD})*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -74,27 +76,34 @@ def _missing_files(made: Made, files: Files) -> Iterator[Diagnostic]:
     for name, value in made.given.items():
         if not schema(made.cls)[name].names_files:
             continue
+        wants_folder = name == "tokenizer" or (issubclass(made.cls, LocalModel) and name == "path")
         for path in _paths(value):
-            place = Path(path.data)
+            place, written, shown = Path(path.data), _written(path), _shown(path)
             if not files.exists(place):
-                suggestion = close_to(place.name, _siblings(place))
-                written = path.literal.value if path.literal else path.data
+                suggestion = close_to(place.name, files.names_in(place.parent))
                 yield MissingFile(span=path.span, path=written, looked=path.data, suggestion=suggestion)
-            elif issubclass(made.cls, Rows) and files.is_folder(place):
-                yield UnreadableFile(span=path.span, path=path.data, reason="it is a folder")
+            elif files.is_folder(place) != wants_folder:
+                reason = "it is a file, not a folder" if wants_folder else "it is a folder"
+                yield UnreadableFile(span=path.span, path=written, reason=reason)
 
 
-def _siblings(place: Path) -> list[str]:
-    try:
-        return [entry.name for entry in place.parent.iterdir()]
-    except OSError:
-        return []
+def _written(path: Value) -> str:
+    """A path as its literal has it."""
+    return path.literal.value if path.literal else str(path.data)
+
+
+def _shown(path: Value) -> Path:
+    """A path as people can follow it: from where the recipe was named, as the recipe itself was."""
+    if path.literal is None:
+        return Path(path.data)
+    source = path.literal.span.source
+    return Path(source.name).parent / path.literal.value if source.path else Path(path.literal.value)
 
 
 def _columns(made: Made, files: Files, heads: dict[str, Columns], findings: list[Diagnostic]) -> Columns:
     if issubclass(made.cls, LiteralRows) and isinstance(items := made.values["items"], tuple):
         names = dict.fromkeys(key for row in items if isinstance(row, dict) for key in row)
-        return Columns(tuple(names), "the rows")
+        return Columns(tuple(names), "the rows") if items else Columns(None)
     if not issubclass(made.cls, JsonLines) or "path" not in made.given:
         return Columns(None)
     read: dict[str, None] = {}
@@ -112,28 +121,26 @@ def _columns(made: Made, files: Files, heads: dict[str, Columns], findings: list
 
 def _head(path: Value, files: Files, findings: list[Diagnostic]) -> Columns:
     """The columns in the first megabytes of a file, with a finding for each bad line there."""
-    place = Path(path.data)
-    written = path.literal.value if path.literal else path.data
+    place, written, shown = Path(path.data), _written(path), _shown(path)
     if not files.exists(place) or files.is_folder(place):
         return Columns(None)
     try:
         data = files.head(place, HEAD)
-        text = data.decode("utf-8-sig")
     except OSError as fault:
-        findings.append(UnreadableFile(span=path.span, path=written, reason=fault.strerror or str(fault)))
+        reason = (fault.strerror or str(fault)).lower()
+        findings.append(UnreadableFile(span=path.span, path=written, reason=reason))
         return Columns(None)
-    except UnicodeDecodeError as fault:
-        if fault.start < len(data) - 4 or len(data) < HEAD:
-            findings.append(UnreadableFile(span=path.span, path=written, reason="it is not UTF-8 text"))
-            return Columns(None)
-        text = data[: fault.start].decode("utf-8-sig")
-    lines = text.split("\n")
-    if len(data) >= HEAD:
-        lines.pop()  # cut off by the limit
+    cut = len(data) >= HEAD
     names: dict[str, None] = {}
     rows = bad = 0
-    for number, line in enumerate(lines, start=1):
-        row = read_line(Path(written), number, line)
+    lines = data.removeprefix(BOM_UTF8).split(b"\n")
+    for number, line in enumerate(lines[:-1] if cut else lines, start=1):
+        try:
+            row = read_line(shown, number, line.decode())
+        except UnicodeDecodeError:
+            reason = f"line {number} is not UTF-8 text"
+            findings.append(UnreadableFile(span=path.span, path=written, reason=reason))
+            return Columns(None)
         if isinstance(row, Diagnostic):
             bad += 1
             if bad <= MOST_FAULTS:
@@ -141,7 +148,7 @@ def _head(path: Value, files: Files, findings: list[Diagnostic]) -> Columns:
         elif row is not None:
             rows += 1
             names.update(dict.fromkeys(row))
-    if not rows and not bad:
+    if not rows and not bad and not cut:
         findings.append(EmptyFile(span=path.span, path=written))
     return Columns(tuple(names), written) if rows else Columns(None)
 
@@ -183,10 +190,14 @@ def _check_jinja(template: Value, columns: Columns) -> Iterator[Diagnostic]:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment()
-    text: str = template.data
+    environment.intercepted_binops = frozenset({"**", "*"})  # else `meta` computes `9 ** 9 ** 9`
+    # Jinja makes every line end a `\n`; places are those of the text as it is.
+    text = template.data.replace("\r\n", " \n").replace("\r", "\n")
     try:
         tree = environment.parse(text)
-        words = list(_words(environment.lex(text)))
+        words = list(_words(text, environment.lex(text)))
+        for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+            yield _broken(template, "it asks for another template, and each stands alone", other.lineno)
         for node in (*tree.find_all(nodes.Filter), *tree.find_all(nodes.Test)):
             is_filter = isinstance(node, nodes.Filter)
             kind = "filter" if is_filter else "test"
@@ -208,29 +219,50 @@ def _check_jinja(template: Value, columns: Columns) -> Iterator[Diagnostic]:
 
 
 def _broken(template: Value, message: str, line: int) -> Diagnostic:
-    lines = template.data.split("\n")
+    """A finding about a line of a template, without the blanks around it."""
+    lines = template.data.replace("\r\n", " \n").replace("\r", "\n").split("\n")
     start = sum(len(text) + 1 for text in lines[: line - 1])
-    span = _inside(template, start, start + len(lines[line - 1]))
-    return BrokenTemplate(span=span, reason=(message[:1].lower() + message[1:]).rstrip("."))
+    text = "".join(lines[line - 1 : line])
+    start += len(text) - len(text.lstrip())
+    span = _inside(template, start, start + len(text.strip())) if text.strip() else template.span
+    reason = (message[:1].lower() + message[1:]).rstrip(".").replace("'", "`")
+    return BrokenTemplate(span=span, reason=reason)
 
 
-def _words(tokens: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
-    """The words of a template inside its marks: offset, text, and the word before."""
-    offset, before = 0, ""
+@dataclass(frozen=True)
+class _Word:
+    """A word of a template inside its marks, with the words around it."""
+
+    offset: int
+    text: str
+    before: str
+    behind: str
+
+
+def _words(template: str, tokens: Iterator[tuple[int, str, str]]) -> Iterator[_Word]:
+    placed: list[tuple[int, str, str]] = []
+    offset = 0
     for _, kind, text in tokens:
+        offset = template.index(text, offset)  # `{{-` drops the blanks before it
         if kind not in ("data", "whitespace"):
-            if kind == "name":
-                yield offset, text, before
-            before = text
+            placed.append((offset, kind, text))
         offset += len(text)
+    texts = ["", *(text for _, _, text in placed), ""]
+    for (offset, kind, text), before, behind in zip(placed, texts, texts[2:], strict=False):
+        if kind == "name":
+            yield _Word(offset, text, before, behind)
 
 
-def _place(template: Value, words: Sequence[tuple[int, str, str]], name: str, after: str) -> Span:
-    """Where a name stands: a filter behind `|`, a test behind `is`, a variable not behind `.` or `|`."""
-    for offset, text, before in words:
-        if text == name and (before == after if after else before not in (".", "|")):
-            return _inside(template, offset, offset + len(name))
-    return template.span
+def _place(template: Value, words: Sequence[_Word], name: str, after: str) -> Span:
+    """Where a name stands: a filter behind `|`, a test behind `is`, a variable where it is read."""
+    found = [word for word in words if word.text == name]
+    if after:
+        found = [word for word in found if word.before == after or (after, word.before) == ("is", "not")]
+    else:
+        found = [word for word in found if word.before not in (".", "|", "is")]
+        read = [word for word in found if word.before not in ("for", "set") and word.behind != "="]
+        found = read or found
+    return _inside(template, found[0].offset, found[0].offset + len(name)) if found else template.span
 
 
 def _inside(template: Value, start: int, end: int) -> Span:

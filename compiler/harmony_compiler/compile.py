@@ -10,10 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmony_grammar.diagnostics import Diagnostic, sort_key
-from harmony_grammar.parser import parse_file
-from harmony_grammar.source import Source
-
 from harmony_compiler.columns import inspect
 from harmony_compiler.declarations import check
 from harmony_compiler.files import DISK, Files
@@ -23,6 +19,9 @@ from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
 from harmony_compiler.names import resolve, unused
 from harmony_compiler.passes.prune import prune
+from harmony_grammar.diagnostics import Diagnostic, sort_key
+from harmony_grammar.parser import parse_file
+from harmony_grammar.source import Source
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ def compile_recipe(
         return Compilation(None, _in_order(findings))
 
     lowered = lower(names, checked, launch)
-    findings += [*unused(names), *lowered.diagnostics]
+    outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
+    findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:
         findings += taken_keys(lowered, registry)
     return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))
@@ -68,5 +68,5 @@ def _faulty(findings: Sequence[Diagnostic]) -> bool:
 
 def _in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     """By place; a fault that copies share is said once."""
-    once = {(f.code, f.span.source.name, f.span.first, f.span.end): f for f in findings}
+    once = {(f.code, f.words.message, f.span.source.name, f.span.first, f.span.end): f for f in findings}
     return tuple(sorted(once.values(), key=sort_key))

@@ -7,12 +7,8 @@ and the rules between them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
-
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic, Label
-from harmony_grammar.source import Span
 
 from harmony_compiler.findings.fields import (
     DuplicateField,
@@ -33,10 +29,13 @@ from harmony_compiler.graph.catalogue import later_fields
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import LoadSettings, Reloaded
 from harmony_compiler.graph.node import NOT_GIVEN, Constructor, Derived, FieldSpec, Node, schema
-from harmony_compiler.graph.types import MODEL, SettingsType, Type
-from harmony_compiler.graph.values import Duration, Percent
+from harmony_compiler.graph.types import MODEL, DatasetType, SettingsType, Type
+from harmony_compiler.graph.values import Percent
 from harmony_compiler.names import close_to
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.source import Span
 
 
 class Desk(Protocol):
@@ -90,8 +89,7 @@ def construct(
     """`cls(arguments) { fields }`. `head` is the constructor's name, `span` the whole expression."""
     written = [*_named(desk, cls, arguments), *fields]
     reading = _read(desk, cls, schema(cls), written)
-    made = _complete(desk, cls, reading, head)
-    return _value_of(made, span)
+    return _value_of(_complete(desk, cls, reading, head), span)
 
 
 def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
@@ -110,7 +108,7 @@ def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     if issubclass(made.cls, Algorithm):
         return _reload(desk, original, fields, span)
     reading = _read(desk, made.cls, changeable, fields, of=original)
-    merged = _Reading(made.given | reading.given, reading.places, reading.lost, reading.excused)
+    merged = _Reading(made.given | reading.given, reading.places, made.lost or reading.lost, reading.excused)
     return _value_of(_complete(desk, made.cls, merged, made.head), span)
 
 
@@ -123,9 +121,12 @@ def _reload(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value
 
 def _value_of(made: Made, span: Span) -> Value:
     by_launch = any(value.by_launch for value in made.given.values())
-    if issubclass(made.cls, Node):
-        return Value(made.cls.result(made.given), made, span, by_launch=by_launch)
-    return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
+    if not issubclass(made.cls, Node):
+        return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
+    type_ = made.cls.result(made.given)
+    if made.lost and isinstance(type_, DatasetType):
+        type_ = DatasetType()  # what was lost may have been a part of the mapping
+    return Value(type_, made, span, by_launch=by_launch)
 
 
 def _named(
@@ -141,6 +142,7 @@ def _named(
             allowed = f"only `{cls.argument}`" if cls.argument else "no value"
             desk.report(TooManyArguments(span=argument.span, constructor=cls.constructor, allowed=allowed))
             desk.sweep(argument)
+            yield syntax.Broken(argument.span)
 
 
 def _read(
@@ -166,10 +168,14 @@ def _read(
         if spec := specs.get(key.text):
             reading.given[key.text] = _field(desk, spec, field)
         elif key.text in later_fields(cls):
-            desk.report(NotSupportedYet(span=key.span, what=f"the field `{key.text}` of `{cls.constructor}`"))
+            desk.report(NotSupportedYet(span=key.span, what=f"the field `{key.text}` of {_called(cls, of)}"))
+            reading.lost = True
         else:
             suggestion = close_to(key.text, [name for name in specs if name not in reading.given])
-            reading.excused |= {suggestion}
+            if suggestion:
+                reading.excused |= {suggestion}
+            else:
+                reading.lost = True
             desk.report(_not_a_field(cls, key, suggestion, specs, of))
             desk.sweep(field.value)
     return reading
@@ -182,17 +188,25 @@ def _not_a_field(
     specs: Mapping[str, FieldSpec],
     of: Value | None,
 ) -> Diagnostic:
-    known = ", ".join(specs)
-    if of is not None and of.type == MODEL and not suggestion:
-        trained = isinstance(of.data, Made) and issubclass(of.data.cls, Algorithm | Reloaded)
-        what = "a trained model" if trained else "a model that has a name"
+    known = ", ".join(sorted(specs, key=lambda name: not specs[name].required))
+    what = _called(cls, of)
+    if of is not None and of.type == MODEL:
+        made = of.data
+        while made.cls is Reloaded:
+            made = made.given["source"].data
+        trained = issubclass(made.cls, Algorithm)
         mend = "write a second `train` for other numbers" if trained else "write it where the model is made"
-        return FixedField(span=key.span, key=key.text, what=what, known=known, mend=mend)
+        if key.text in schema(made.cls):
+            return FixedField(span=key.span, key=key.text, what=what, known=known, mend=mend)
     listed = "" if suggestion else known
-    constructor = cls.constructor
-    return UnknownField(
-        span=key.span, constructor=constructor, key=key.text, known=listed, suggestion=suggestion
-    )
+    return UnknownField(span=key.span, what=what, key=key.text, known=listed, suggestion=suggestion)
+
+
+def _called(cls: type[Constructor], of: Value | None) -> str:
+    """What the fields of a block belong to, in words."""
+    if of is None or of.type != MODEL:
+        return f"`{cls.constructor}`"
+    return "a trained model" if issubclass(of.data.cls, Algorithm | Reloaded) else "an existing model"
 
 
 def _field(desk: Desk, spec: FieldSpec, field: syntax.Field) -> Value:
@@ -200,12 +214,14 @@ def _field(desk: Desk, spec: FieldSpec, field: syntax.Field) -> Value:
     if field.short and isinstance(expression, syntax.With) and desk.is_free(field.key.text):
         expression = syntax.Record(expression.span, expression.fields)
     value = desk.expect(expression, spec.type, f"`{spec.name}`")
-    number = value.data.value if isinstance(value.data, Percent | Duration) else value.data
+    number, bounds, unit = value.data, spec.bounds, ""
+    if isinstance(number, Percent):
+        number, bounds, unit = number.value, replace(bounds, at_most=100), "%"  # a share of a whole
     if isinstance(number, int | float) and not isinstance(number, bool):
-        bound = spec.bounds.broken_by(number)
+        bound = bounds.broken_by(number)
         if bound:
-            shown = f"{value.data}" if isinstance(value.data, Percent | Duration) else f"{number:g}"
-            desk.report(OutOfRange(span=value.span, key=spec.name, bound=bound, value=shown))
+            shown = f"{number:g}{unit}" if isinstance(number, float) else f"{number}{unit}"
+            desk.report(OutOfRange(span=value.span, key=spec.name, bound=f"{bound}{unit}", value=shown))
             return unknown(value.span)
     return value
 
@@ -215,6 +231,8 @@ def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span)
     known: dict[str, Any] = {"recipe.seed": desk.seed, "ctx.world_size": desk.launch.world_size}
     values: dict[str, Any] = {}
     for name, spec in schema(cls).items():
+        if name in reading.excused:
+            reading.given.setdefault(name, unknown(head))
         if name in reading.given:
             values[name] = plain(reading.given[name])
         elif isinstance(spec.default, Derived):
@@ -223,21 +241,19 @@ def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span)
             values[name] = UNKNOWN_DATA if lacking else spec.default.compute(*needed)
         elif spec.default is NOT_GIVEN:
             values[name] = UNKNOWN_DATA
-            if not reading.lost and name not in reading.excused:
+            if not reading.lost:
                 missing = MissingField(span=head, constructor=cls.constructor, key=name, doc=spec.doc)
                 desk.report(missing)
         else:
             values[name] = spec.default
     _ask_groups(desk, cls, reading, head)
     _ask_rules(desk, cls, reading, known | values, head)
-    return Made(cls, reading.given, values, head)
+    return Made(cls, reading.given, values, head, reading.lost)
 
 
 def _ask_groups(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> None:
     for group in cls.exactly_one:
-        given = [name for name in reading.places if name in group] or [
-            name for name in reading.given if name in group
-        ]
+        given = [name for name in reading.places if name in group]
         options = " or ".join(f"`{name}`" for name in group)
         if len(given) > 1:
             first = Label(reading.places[given[0]], "given here")
@@ -245,7 +261,7 @@ def _ask_groups(desk: Desk, cls: type[Constructor], reading: _Reading, head: Spa
                 span=reading.places[given[1]], constructor=cls.constructor, options=options, labels=(first,)
             )
             desk.report(finding)
-        elif not given and not reading.lost and not reading.excused.intersection(group):
+        elif not given and not reading.lost and not reading.given.keys() & set(group):
             desk.report(NeitherGiven(span=head, constructor=cls.constructor, options=options))
 
 
@@ -268,7 +284,7 @@ def _ask_rules(
         labels = tuple(Label(span, f"`{name}` is set here") for name, span in spans.items() if name != key)
         finding = RuleBroken(
             span=spans.get(key, head),
-            key=key,
+            cause=f"`{key}` is set here" if spans else f"`{key}` has its default here",
             rule=rule.message.format_map(words),
             mend=rule.help.format_map(words),
             labels=labels,

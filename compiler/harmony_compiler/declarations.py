@@ -10,30 +10,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic, Label
-from harmony_grammar.parser import parse_expression
-
-from harmony_compiler.checker import Checker
+from harmony_compiler.checker import Checker, secret_name
 from harmony_compiler.construct import construct
-from harmony_compiler.findings.fields import (
-    BadKey,
-    ConditionFails,
-    DuplicateField,
-    MissingInput,
-    UnknownField,
-)
+from harmony_compiler.findings.fields import BadKey, ConditionFails, MissingInput, SecretAsText
 from harmony_compiler.findings.graph import NotSupportedYet
-from harmony_compiler.findings.types import WrongDeclaration
-from harmony_compiler.fitting import describe, fit
+from harmony_compiler.findings.types import UnknownOption, WrongDeclaration
+from harmony_compiler.fitting import describe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.types import INT, MODEL, STR, UNKNOWN, DatasetType, Type
+from harmony_compiler.graph.settings import Recipe
+from harmony_compiler.graph.types import (
+    FLOAT,
+    INT,
+    MODEL,
+    PERCENT,
+    SECRET,
+    STR,
+    UNKNOWN,
+    DatasetType,
+    Type,
+)
 from harmony_compiler.inputs import Setting, read_type, settings_by_name, taken_as_text
-from harmony_compiler.names import Names, close_to, mentioned
+from harmony_compiler.names import Names, mentioned, names_of_the_language, needed
 from harmony_compiler.store.registry import KEY
 from harmony_compiler.typed import Made, Value, unknown
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.parser import parse_expression
+from harmony_grammar.source import Source
 
 EDITION = 1
 
@@ -69,14 +74,14 @@ def check(names: Names, settings: Sequence[Setting], launch: Launch) -> Checked:
     inputs = [n for n, d in names.declared.items() if isinstance(d, syntax.InputDeclaration)]
     given = settings_by_name(settings, inputs, checker.report)
 
-    first = _before_recipe(names)
-    for declared in first:
-        checker.values[declared] = _declared(checker, names.declared[declared], given)
+    # Everything else may need the recipe's seed, and nothing should be made of an input that is refused.
     if recipe:
+        _settle(checker, names, needed(names, [mention.text for mention in mentioned(recipe)]), given)
         _recipe_fields(checker, recipe)
-    for declared in names.order:
-        if declared not in first:
-            checker.values[declared] = _declared(checker, names.declared[declared], given)
+    _settle(checker, names, needed(names, inputs), given)
+    _settle(checker, names, names.order, given)
+    for declaration in names.again:
+        _declared(checker, declaration, given)
     saves = tuple(_save(checker, declaration) for declaration in names.saves)
     return Checked(
         name=name,
@@ -92,40 +97,28 @@ def _stem(file: syntax.File) -> str:
     return file.source.path.stem if file.source.path else Path(file.source.name).stem
 
 
-def _before_recipe(names: Names) -> list[str]:
-    """What the recipe's own fields need, in order: everything else may need the recipe's seed."""
-    needed = {name.text for name in mentioned(names.recipe)} if names.recipe else set()
-    for name in reversed(names.order):
-        if name in needed:
-            needed.update(mention.text for mention in mentioned(names.declared[name]))
-    return [name for name in names.order if name in needed]
+def _settle(checker: Checker, names: Names, wanted: Sequence[str], given: dict[str, Setting]) -> None:
+    """Give a value to each of `wanted` that has none, then ask the conditions of the inputs among them."""
+    fresh = {name: names.declared[name] for name in wanted if name not in checker.values}
+    # A name declared twice or belonging to the language was reported: nobody can say what a use of it means.
+    doubtful = names_of_the_language() | {declaration.name.text for declaration in names.again}
+    for name, declaration in fresh.items():
+        value = _declared(checker, declaration, given)
+        checker.values[name] = unknown(value.span) if name in doubtful else value
+    for name, declaration in fresh.items():
+        if isinstance(declaration, syntax.InputDeclaration) and declaration.condition is not None:
+            _condition(checker, name, declaration.condition)
 
 
 def _recipe_fields(checker: Checker, recipe: syntax.RecipeDeclaration) -> None:
-    seen: dict[str, syntax.Identifier] = {}
-    for field in recipe.fields:
-        if not isinstance(field, syntax.Field):
-            continue
-        key = field.key
-        if key.text in seen:
-            first = Label(seen[key.text].span, "first given here")
-            checker.report(DuplicateField(span=key.span, key=key.text, labels=(first,)))
-        elif key.text == "seed":
-            value = checker.expect(field.value, INT, "`seed`")
-            checker.seed = 0 if value.unknown else value.data
-        elif key.text == "edition":
-            value = checker.expect(field.value, INT, "`edition`")
-            if not value.unknown and value.data != EDITION:
-                what = f"edition {value.data} of the language"
-                checker.report(NotSupportedYet(span=value.span, what=what))
-        else:
-            suggestion = close_to(key.text, ("seed", "edition"))
-            known = "" if suggestion else "seed, edition"
-            finding = UnknownField(
-                span=key.span, constructor="recipe", key=key.text, known=known, suggestion=suggestion
-            )
-            checker.report(finding)
-        seen.setdefault(key.text, key)
+    head = recipe.name.span if recipe.name else recipe.span
+    made = construct(checker, Recipe, (), recipe.fields, head=head, span=recipe.span).data
+    seed, edition = made.values["seed"], made.values["edition"]
+    if isinstance(seed, int):
+        checker.seed = seed
+    if isinstance(edition, int) and edition != EDITION:
+        span, known = made.given["edition"].span, str(EDITION)
+        checker.report(UnknownOption(span=span, place="`edition`", given=f"{edition}", options=known))
 
 
 def _declared(
@@ -153,16 +146,16 @@ def _input(checker: Checker, declaration: syntax.InputDeclaration, setting: Sett
     if setting is not None and type_ != UNKNOWN:
         value = _set(checker, setting, type_)
     elif default is not None:
-        value = checker.expect(default, type_, f"`{name.text}`") if type_ != UNKNOWN else unknown(name.span)
+        if type_ == UNKNOWN:
+            checker.value(default)
+            return unknown(name.span)
+        value = checker.expect(default, type_, f"`{name.text}`")
     else:
         if type_ != UNKNOWN and not isinstance(default, syntax.Broken):
             checker.report(MissingInput(span=name.span, name=name.text))
         value = unknown(name.span)
     # An input is no literal any more: its type was stated, and decides where it fits.
-    value = Value(value.type, value.data, value.span, by_launch=value.by_launch)
-    if declaration.condition is not None:
-        _condition(checker, declaration, value)
-    return value
+    return Value(value.type, value.data, value.span, by_launch=value.by_launch)
 
 
 def _set(checker: Checker, setting: Setting, type_: Type) -> Value:
@@ -170,12 +163,13 @@ def _set(checker: Checker, setting: Setting, type_: Type) -> Value:
     span = source.span(0, len(source.text))
     if taken_as_text(type_):
         literal = syntax.Text(span, setting.text)
-        fitted = fit(Value(STR, setting.text, span, literal=literal), type_, f"`{setting.name}`")
-        if isinstance(fitted, Diagnostic):
-            checker.report(fitted)
-            return unknown(span)
-        return fitted
+        return checker.fitted(Value(STR, setting.text, span, literal=literal), type_, f"`{setting.name}`")
     expression, findings = parse_expression(source)
+    if type_ == SECRET and secret_name(expression) is None:
+        # What was given may be the secret itself, and must not be shown.
+        hidden = Source(source.name, "…").span(0, 1)
+        checker.report(SecretAsText(span=hidden, place=f"`{setting.name}`"))
+        return unknown(span)
     checker.findings.extend(findings)
     checker.closed = True
     value = checker.expect(expression, type_, f"`{setting.name}`")
@@ -183,18 +177,20 @@ def _set(checker: Checker, setting: Setting, type_: Type) -> Value:
     return value
 
 
-def _condition(checker: Checker, declaration: syntax.InputDeclaration, value: Value) -> None:
-    assert declaration.condition is not None
-    name = declaration.name.text
-    checker.values[name] = value
-    holds = checker.condition(declaration.condition, "the condition of an input")
+def _condition(checker: Checker, name: str, condition: syntax.Expression) -> None:
+    """Ask the condition of an input; a value that breaks it was reported, and absorbs what follows."""
+    value = checker.values[name]
+    holds = checker.condition(condition, "the condition of an input")
     if not holds.unknown and not value.unknown and not holds.data:
-        condition = declaration.condition.span
-        label = () if value.span.source is condition.source else (Label(condition, "the condition"),)
-        finding = ConditionFails(
-            span=value.span, name=name, value=f"{value.data}", condition=condition.text, labels=label
+        span = condition.span
+        label = () if value.span.source is span.source else (Label(span, "the condition"),)
+        shown = value.span.text
+        if value.type in (INT, FLOAT, PERCENT):
+            shown = f"{value.data:g}" if value.type == FLOAT else f"{value.data}"
+        checker.report(
+            ConditionFails(span=value.span, name=name, value=shown, condition=span.text, labels=label)
         )
-        checker.report(finding)
+        checker.values[name] = unknown(value.span)
 
 
 # --- values ---------------------------------------------------------------------------------------------
@@ -212,11 +208,18 @@ def _value(checker: Checker, declaration: syntax.ValueDeclaration) -> Value:
     trains = isinstance(value.data, Made) and issubclass(value.data.cls, Algorithm)
     if value.unknown or (isinstance(value.type, type(wanted)) and (word != "train" or trains)):
         return value
-    mend = f"declare it with `model {name.text} = …`" if word == "train" and value.type == MODEL else ""
-    finding = WrongDeclaration(
-        span=value.span, word=word, name=name.text, expected=expected, found=describe(value), mend=mend
+    fitting = "model" if value.type == MODEL else "dataset" if isinstance(value.type, DatasetType) else "let"
+    head = declaration.value.value if isinstance(declaration.value, syntax.With) else declaration.value
+    checker.report(
+        WrongDeclaration(
+            span=head.span,
+            word=word,
+            name=name.text,
+            expected=expected,
+            found=describe(value),
+            mend=f"declare it with `{fitting} {name.text} = …`",
+        )
     )
-    checker.report(finding)
     return unknown(declaration.span)
 
 

@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harmony_grammar.diagnostics import Diagnostic
-
 from harmony_compiler.findings.fields import SecretAsText
 from harmony_compiler.findings.types import BareShare, UnknownOption, WrongType
 from harmony_compiler.graph.types import (
+    BOOL,
     FLOAT,
     INT,
     JSON,
+    NONE,
     PATH,
     PERCENT,
     SECRET,
@@ -32,13 +33,15 @@ from harmony_compiler.graph.types import (
     SettingsType,
     Type,
     options_of,
+    union_of,
 )
 from harmony_compiler.names import close_to
 from harmony_compiler.typed import Made, Value
+from harmony_grammar.diagnostics import Diagnostic
 
 
-def fit(value: Value, expected: Type, place: str) -> Value | Diagnostic:
-    """`value` as `expected`, or the finding that it does not fit. `place` says in words what asks for it."""
+def fit(value: Value, expected: Type, place: str) -> Value | list[Diagnostic]:
+    """`value` as `expected`, or why it does not fit. `place` says in words what asks for it."""
     if value.unknown:
         return value
     options = options_of(expected)
@@ -47,7 +50,7 @@ def fit(value: Value, expected: Type, place: str) -> Value | Diagnostic:
             fitted = convert(value, option)
             if fitted is not None:
                 return fitted
-    return _misfit(value, expected, place)
+    return list(_misfits(value, expected, place))
 
 
 def _as_it_is(value: Value, option: Type) -> Value | None:
@@ -58,8 +61,10 @@ def _as_it_is(value: Value, option: Type) -> Value | None:
         case SettingsType(name=name):
             if isinstance(value.data, Made) and value.data.cls.constructor == name:
                 return value
-        case DatasetType(rows=None):
-            if isinstance(value.type, DatasetType):
+        case DatasetType():
+            # Rows of an unknown kind: a fault in their mapping was reported.
+            known = value.type.rows if isinstance(value.type, DatasetType) else ""
+            if known is None or known == (option.rows or known):
                 return value
         case ListOf(item=item):
             if isinstance(value.data, tuple):
@@ -95,21 +100,46 @@ def _converted(value: Value, option: Type) -> Value | None:
         return replace(value, type=STR)
     if option in TEXTUAL and value.literal is not None:
         return replace(value, type=option, data=resolved(value) if option == PATH else value.data)
-    if option == JSON and not isinstance(value.data, Made):
-        return value
-    return None
+    return value if option == JSON and _is_json(value) else None
+
+
+def _is_json(value: Value) -> bool:
+    if isinstance(value.data, tuple):
+        return all(_is_json(item) for item in value.data)
+    if isinstance(value.data, dict):
+        return all(_is_json(item) for item in value.data.values())
+    return value.type in (BOOL, INT, FLOAT, STR, NONE) or isinstance(value.type, LiteralText)
 
 
 def resolved(value: Value) -> str:
     """A path literal as an absolute path: relative means relative to the file in which it stands."""
     assert value.literal is not None
-    return str((value.literal.span.source.folder / Path(value.data).expanduser()).absolute())
+    path = Path(value.data)
+    with suppress(RuntimeError):  # `~name` of nobody: there is no such file
+        path = path.expanduser()
+    return str((value.literal.span.source.folder / path).absolute())
+
+
+def _misfits(value: Value, expected: Type, place: str) -> Iterator[Diagnostic]:
+    """A list or record of the wrong things is blamed part by part."""
+    parts: list[tuple[Value, Type, str]] = []
+    for option in options_of(expected):
+        if isinstance(option, ListOf) and isinstance(value.data, tuple):
+            parts = [(item, option.item, f"an item of {place}") for item in value.data]
+        if isinstance(option, RecordOf) and isinstance(value.data, dict):
+            parts = [(item, option.item, f"`{key}` in {place}") for key, item in value.data.items()]
+    if not parts:
+        yield _misfit(value, expected, place)
+    for part, wanted, where in parts:
+        found = fit(part, wanted, where)
+        if not isinstance(found, Value):
+            yield from found
 
 
 def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
     options = options_of(expected)
     texts = [option.text for option in options if isinstance(option, LiteralText)]
-    if texts and isinstance(value.data, str):
+    if texts and (value.literal is not None or isinstance(value.type, LiteralText)):
         return UnknownOption(
             span=value.span,
             place=place,
@@ -119,9 +149,14 @@ def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
         )
     if SECRET in options and isinstance(value.data, str):
         return SecretAsText(span=value.span, place=place)
-    if value.type == FLOAT and PERCENT in options:
-        share = f"{value.data * 100:g}%"
-        return BareShare(span=value.span, place=place, expected=f"`{expected}`", percent=share)
+    if value.type == FLOAT and PERCENT in options and FLOAT not in options:
+        return BareShare(
+            span=value.span,
+            place=place,
+            expected=f"`{expected}`",
+            question="steps or a share?" if INT in options else "a share is written in percent",
+            percent=f"{value.data * 100:g}%",
+        )
     fact, mend = _advice(value, options)
     return WrongType(
         span=value.span, place=place, expected=f"`{expected}`", found=describe(value), fact=fact, mend=mend
@@ -132,9 +167,24 @@ def _advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
     """What helps with a misfit: a fact to know, and what to change."""
     wanted = next((option for option in options if isinstance(option, DatasetType)), None)
     if wanted is not None and isinstance(value.type, DatasetType):
-        return _ROWS[value.type.rows or "Table"], _MAPPING.get(wanted.rows or "", "")
-    if value.type == STR and value.literal is None and any(option in TEXTUAL for option in options):
-        return "", "declare the input with the type that the field takes"
+        kind = value.type.rows or "Table"
+        half = kind == "Table" and isinstance(value.data, Made) and "completion" in value.data.given
+        fact = "it maps `completion` without `prompt`" if half else _ROWS[kind]
+        return fact, _MAPPING.get(wanted.rows or "", "")
+    if value.type == STR and value.literal is None:
+        special = union_of(o for o in options if o in TEXTUAL or isinstance(o, LiteralText))
+        if options_of(special):
+            fact = f"only a literal takes the type `{special}` by its place"
+            return fact, "declare the input with that type"
+    if value.literal is not None and value.data in ("true", "false") and BOOL in options:
+        return "", f"write `{value.data}` without quotes"
+    if value.type == FLOAT and INT in options and value.data.is_integer():
+        return "", f"write `{int(value.data)}`"
+    if value.type == INT and PERCENT in options:
+        return "", "a share is written in percent, such as `10%`"
+    settings = [option.name for option in options if isinstance(option, SettingsType)]
+    if settings and isinstance(value.data, dict):
+        return "", f"say which is meant, such as `{settings[0]} {{ … }}`"
     if value.type == STR and any(isinstance(option, ModelType) for option in options):
         return "", f'a model from the hub is `hf("{value.data}")`, one from a folder `local("…")`'
     return "", ""

@@ -10,10 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic
-from harmony_grammar.source import Source
-
 from harmony_compiler.findings.fields import SetTwice, UnknownInput
 from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.findings.types import UnknownType
@@ -40,6 +36,9 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.names import close_to
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.source import Source
 
 Report = Callable[[Diagnostic], None]
 
@@ -90,20 +89,16 @@ def read_type(expression: syntax.TypeExpression, report: Report) -> Type:
             item_type = read_type(item, report)
             return UNKNOWN if item_type == UNKNOWN else ListOf(item_type)
     name = expression.name
-    known = [*_PLAIN_TYPES, "list", "Dataset"]
+    words = [*_PLAIN_TYPES, "list", "Dataset"]
+    known = ", ".join([*_PLAIN_TYPES, "list[T]", "Dataset", *(f"Dataset[{kind}]" for kind in _ROW_KINDS)])
     if name.text in _LATER_TYPES:
         report(NotSupportedYet(span=name.span, what=f"the type `{name.text}`"))
-    elif name.text in known:
-        report(UnknownType(span=expression.span, name=expression.span.text, known=", ".join(known)))
+    elif name.text in words:
+        report(UnknownType(span=expression.span, name=expression.span.text, known=known))
     else:
-        suggestion = _SHORT_NAMES.get(name.text.lower(), close_to(name.text, known))
-        finding = UnknownType(
-            span=name.span,
-            name=name.text,
-            known="" if suggestion else ", ".join(known),
-            suggestion=suggestion,
-        )
-        report(finding)
+        suggestion = _SHORT_NAMES.get(name.text.lower(), close_to(name.text, words))
+        listed = "" if suggestion else known
+        report(UnknownType(span=name.span, name=name.text, known=listed, suggestion=suggestion))
     return UNKNOWN
 
 
@@ -115,7 +110,7 @@ def _rows(expression: syntax.TypeExpression, report: Report) -> Type:
         if kind := _ROW_KINDS.get(expression.name.text):
             return DatasetType(kind)
     if not isinstance(expression, syntax.Broken):
-        known = ", ".join(_ROW_KINDS)
+        known = ", ".join(f"Dataset[{kind}]" for kind in _ROW_KINDS)
         report(UnknownType(span=expression.span, name=f"Dataset[{expression.span.text}]", known=known))
     return UNKNOWN
 
@@ -131,7 +126,7 @@ def settings_by_name(
     """The settings under the inputs they set; unknown and doubled ones are reported."""
     found: dict[str, Setting] = {}
     for setting in settings:
-        source = Source("--set", f"{setting.name}={setting.text}")
+        source = Source(f"--set {setting.name}", f"{setting.name}={setting.text}")
         name = source.span(0, len(setting.name))
         if setting.name not in inputs:
             finding = UnknownInput(

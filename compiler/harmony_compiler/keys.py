@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harmony_grammar.diagnostics import Diagnostic
-
 from harmony_compiler.findings.graph import KeyTaken, UnknownKey
 from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import RegistryModel
@@ -16,6 +14,7 @@ from harmony_compiler.names import close_to
 from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.registry import Entry, entry_at, keys
 from harmony_compiler.typed import Made
+from harmony_grammar.diagnostics import Diagnostic
 
 
 def unknown_keys(made: Sequence[Made], registry: Path) -> Iterator[Diagnostic]:
@@ -42,4 +41,7 @@ def taken_keys(lowered: Lowered, registry: Path) -> Iterator[Diagnostic]:
 
 def _same_model(lowered: Lowered, save: Save, entry: Entry, registry: Path) -> bool:
     """Whether the key already holds exactly this model. Hashes data files, so only a taken key asks."""
-    return identities(lowered.graph, content_hash, registry)[save.model] == entry.identity
+    try:
+        return identities(lowered.graph, content_hash, registry)[save.model] == entry.identity
+    except OSError:
+        return False  # what cannot be read cannot be compared

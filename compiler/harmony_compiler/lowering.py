@@ -9,10 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic, Label
-from harmony_grammar.source import Span
-
 from harmony_compiler.declarations import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
@@ -23,6 +19,9 @@ from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.names import Names
 from harmony_compiler.typed import Made, Value, plain
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.source import Span
 
 Declarations: TypeAlias = dict[int, syntax.ValueDeclaration | syntax.InputDeclaration]
 """Declarations by the id of the `Made` that each declares."""

@@ -8,15 +8,15 @@ the checker's, since only it knows what is in scope at a place.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
-
-from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic, Label
 
 from harmony_compiler.findings.names import Cycle, DuplicateName, NameOfTheLanguage, SecondRecipe, UnusedValue
 from harmony_compiler.graph.catalogue import LATER, constructor_names
+from harmony_grammar import syntax
+from harmony_grammar.diagnostics import Diagnostic, Label
 
 GRADED = ("completion", "prompt", "turns", "metadata")
 """What a grader's formula speaks about."""
@@ -32,11 +32,14 @@ class Names:
     recipe: syntax.RecipeDeclaration | None
     declared: dict[str, Named]
     order: tuple[str, ...]
-    """Names that are part of a cycle are left out; they were reported."""
+    """Names that are part of a cycle, which was reported, come last."""
+    again: tuple[Named, ...]
+    """Second declarations of a name, which were reported: nothing sees their values."""
     saves: tuple[syntax.SaveDeclaration, ...]
     diagnostics: tuple[Diagnostic, ...]
 
 
+@cache
 def names_of_the_language() -> frozenset[str]:
     """Names that a recipe cannot declare."""
     return frozenset({"ctx", "env", *GRADED, *LATER, *constructor_names()})
@@ -46,6 +49,7 @@ def resolve(file: syntax.File) -> Names:
     findings: list[Diagnostic] = []
     recipe: syntax.RecipeDeclaration | None = None
     declared: dict[str, Named] = {}
+    again: list[Named] = []
     saves: list[syntax.SaveDeclaration] = []
     taken = names_of_the_language()
 
@@ -65,23 +69,32 @@ def resolve(file: syntax.File) -> Names:
                 elif name.text in declared:
                     first = Label(declared[name.text].name.span, "first declared here")
                     findings.append(DuplicateName(span=name.span, name=name.text, labels=(first,)))
-                declared.setdefault(name.text, declaration)
+                if name.text in declared:
+                    again.append(declaration)
+                else:
+                    declared[name.text] = declaration
 
     order, cycles = _order(declared)
     findings.extend(cycles)
-    return Names(file, recipe, declared, order, tuple(saves), tuple(findings))
+    return Names(file, recipe, declared, order, tuple(again), tuple(saves), tuple(findings))
 
 
-def mentioned(part: object) -> Iterator[syntax.Name]:
-    """Every name that an expression or declaration mentions, at any depth."""
-    if isinstance(part, syntax.Name):
-        yield part
-    elif isinstance(part, syntax.Node):
-        for field in dataclasses.fields(part):
-            yield from mentioned(getattr(part, field.name))
-    elif isinstance(part, tuple):
-        for item in part:
-            yield from mentioned(item)
+def mentioned(part: object, *, short_keys: bool = True) -> Iterator[syntax.Name]:
+    """Every name that an expression or declaration mentions, at any depth.
+
+    The key of a short field, `key { … }`, may be a name or merely a key: `short_keys` counts it in.
+    """
+    match part:
+        case syntax.Name():
+            yield part
+        case syntax.Field(value=syntax.With() as value, short=True) if not short_keys:
+            yield from mentioned(value.fields, short_keys=False)
+        case syntax.Node():
+            for field in dataclasses.fields(part):
+                yield from mentioned(getattr(part, field.name), short_keys=short_keys)
+        case tuple():
+            for item in part:
+                yield from mentioned(item, short_keys=short_keys)
 
 
 def close_to(name: str, known: Iterable[str]) -> str:
@@ -92,10 +105,21 @@ def close_to(name: str, known: Iterable[str]) -> str:
 
 
 def _dependencies(declaration: Named) -> dict[str, None]:
-    names = dict.fromkeys(name.text for name in mentioned(declaration))
-    if isinstance(declaration, syntax.InputDeclaration):
-        names.pop(declaration.name.text, None)  # its condition speaks about the input itself
-    return names
+    """What must have a value before. The condition of an input is asked when all inputs have theirs."""
+    part = declaration.default if isinstance(declaration, syntax.InputDeclaration) else declaration
+    return dict.fromkeys(name.text for name in mentioned(part))
+
+
+def needed(names: Names, roots: Iterable[str]) -> list[str]:
+    """`roots` and everything that they need, conditions of inputs included, in order."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in names.declared and name not in found:
+            found.add(name)
+            waiting.extend(mention.text for mention in mentioned(names.declared[name]))
+    return [name for name in names.order if name in found]
 
 
 def _order(declared: dict[str, Named]) -> tuple[tuple[str, ...], list[Diagnostic]]:
@@ -117,8 +141,7 @@ def _order(declared: dict[str, Named]) -> tuple[tuple[str, ...], list[Diagnostic
                 stack.pop()
                 path.popitem()
                 done.add(name)
-                if name not in circular:
-                    order.append(name)
+                order.append(name)
             elif following in path:
                 members = list(path)
                 members = members[members.index(following) :]
@@ -128,7 +151,7 @@ def _order(declared: dict[str, Named]) -> tuple[tuple[str, ...], list[Diagnostic
             else:
                 path[following] = None
                 stack.append((following, iter(_dependencies(declared[following]))))
-    return tuple(order), findings
+    return (*(n for n in order if n not in circular), *(n for n in order if n in circular)), findings
 
 
 def _cycle(members: list[str], declared: dict[str, Named]) -> Cycle:
@@ -144,31 +167,19 @@ def _cycle(members: list[str], declared: dict[str, Named]) -> Cycle:
     )
 
 
-def unused(names: Names) -> Iterator[UnusedValue]:
-    """Values that no other declaration mentions. A trained model is an output, not unused.
+def unused(names: Names, outputs: Collection[str]) -> Iterator[UnusedValue]:
+    """Values that no other declaration mentions; `outputs` are the trained models, which need no other use.
 
-    Asked only of a recipe without errors: what could not be read may have been the use.
+    Asked only of a recipe without errors: what could not be read may have been the use. A recipe without
+    outputs is there to be imported, and each of its values may be wanted.
     """
-    if not has_outputs(names.file):
+    if not outputs:
         return
     used: set[str] = set()
     for declaration in names.file.declarations:
-        if isinstance(declaration, Named):
-            used.update(_dependencies(declaration))
-        else:
-            used.update(name.text for name in mentioned(declaration))
+        own = declaration.name.text if isinstance(declaration, Named) else ""
+        used.update(name.text for name in mentioned(declaration) if name.text != own)
     for name, declaration in names.declared.items():
-        is_output = isinstance(declaration, syntax.ValueDeclaration) and declaration.word in (
-            "train",
-            "evaluate",
-        )
-        if name not in used and not is_output:
+        trains = isinstance(declaration, syntax.ValueDeclaration) and declaration.word == "train"
+        if name not in used and name not in outputs and not trains:
             yield UnusedValue(span=declaration.name.span, name=name)
-
-
-def has_outputs(file: syntax.File) -> bool:
-    return any(
-        isinstance(declaration, syntax.SaveDeclaration)
-        or (isinstance(declaration, syntax.ValueDeclaration) and declaration.word in ("train", "evaluate"))
-        for declaration in file.declarations
-    )

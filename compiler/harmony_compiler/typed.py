@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from harmony_grammar import syntax
-from harmony_grammar.source import Span
-
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.types import UNKNOWN, Type
+from harmony_grammar import syntax
+from harmony_grammar.source import Span
 
 
 class _Unknown:
@@ -45,6 +44,13 @@ class Value:
     def unknown(self) -> bool:
         return self.type == UNKNOWN
 
+    @property
+    def shows_launch(self) -> bool:
+        """Whether the launch had a part in it, or in a part of it."""
+        parts = self.data.values() if isinstance(self.data, dict) else self.data
+        inside = isinstance(self.data, tuple | dict) and any(part.shows_launch for part in parts)
+        return self.by_launch or inside
+
     def at(self, span: Span) -> Value:
         """The same value, used at another place."""
         return replace(self, span=span)
@@ -66,6 +72,8 @@ class Made:
     given: dict[str, Value]
     values: dict[str, Any]
     head: Span
+    lost: bool = False
+    """A field could not be read: what seems missing may have been in it."""
 
     @property
     def is_node(self) -> bool:

@@ -84,19 +84,24 @@ class Text(Node):
 
     `origins` says where the decoded characters stand in the source: pairs (index in `value`, offset in the
     source) at every place where the two stop running in step (an escape, a removed indentation).
+    `bad_escapes` are the unknown ones, whose backslash was kept: an error (`syntax_errors.BadEscape`), except
+    in a place of type `Regex`, and only the checker knows places.
     """
 
     value: str
     style: Literal["plain", "raw", "long"] = field(default="plain", compare=False)
     origins: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+    bad_escapes: tuple[Span, ...] = field(default=(), compare=False, repr=False)
 
     def span_of(self, start: int, end: int) -> Span:
         """Where the characters `start` to `end` of `value` stand in the source."""
-        return Span(
-            self.span.source,
-            self._offset(start),
-            self._offset(end - 1) + 1 if end > start else self._offset(end),
-        )
+        first = self._offset(start)
+        if end <= start:
+            return Span(self.span.source, first, first)
+        last = self._offset(end - 1)
+        # An escape is several characters that stand for one; it ends where the next one begins.
+        escaped = self.style != "raw" and self.span.source.text[last] == "\\"
+        return Span(self.span.source, first, self._offset(end) if escaped else last + 1)
 
     def _offset(self, index: int) -> int:
         at, offset = 0, self.span.start

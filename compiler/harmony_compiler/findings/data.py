@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from harmony_grammar.diagnostics import Diagnostic
 
 
-@dataclass(frozen=True, kw_only=True)
 class MissingFile(Diagnostic):
     code, slug = "E0501", "missing-file"
     message = "there is no file or folder `{path}`"
@@ -18,7 +15,6 @@ class MissingFile(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownColumn(Diagnostic):
     code, slug = "E0502", "unknown-column"
     message = "the dataset has no column `{column}`"
@@ -31,7 +27,6 @@ class UnknownColumn(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class BrokenTemplate(Diagnostic):
     code, slug = "E0503", "broken-template"
     message = "the template cannot be read: {reason}"
@@ -39,7 +34,6 @@ class BrokenTemplate(Diagnostic):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownFilter(Diagnostic):
     code, slug = "E0504", "unknown-filter"
     message = "templates have no {kind} `{name}`"
@@ -50,7 +44,6 @@ class UnknownFilter(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnreadableFile(Diagnostic):
     code, slug = "E0507", "unreadable-file"
     message = "`{path}` cannot be read: {reason}"
@@ -59,9 +52,15 @@ class UnreadableFile(Diagnostic):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class EmptyFile(Diagnostic):
     code, slug = "E0508", "empty-file"
     message = "`{path}` holds no rows"
     label = "named here"
     path: str
+
+
+class UnreadableRecipe(Diagnostic):
+    code, slug = "E0509", "unreadable-recipe"
+    message = "`{path}` cannot be read: {reason}"
+    path: str
+    reason: str

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from harmony_grammar.diagnostics import Diagnostic
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownField(Diagnostic):
     code, slug = "E0401", "unknown-field"
-    message = "`{constructor}` has no field `{key}`"
-    label = "not a field of `{constructor}`"
+    message = "{what} has no field `{key}`"
+    label = "not a field of {what}"
     notes = ("fields: {known}",)
     help = "did you mean `{suggestion}`?"
-    constructor: str
+    what: str
     key: str
     known: str = ""
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class DuplicateField(Diagnostic):
     code, slug = "E0402", "duplicate-field"
     message = "`{key}` is given twice"
@@ -29,7 +25,6 @@ class DuplicateField(Diagnostic):
     key: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class MissingField(Diagnostic):
     code, slug = "E0403", "missing-field"
     message = "`{constructor}` needs `{key}`"
@@ -40,7 +35,6 @@ class MissingField(Diagnostic):
     doc: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutOfRange(Diagnostic):
     code, slug = "E0404", "out-of-range"
     message = "`{key}` {bound}, not {value}"
@@ -50,11 +44,10 @@ class OutOfRange(Diagnostic):
     value: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class FixedField(Diagnostic):
     code, slug = "E0405", "fixed-field"
     message = "`{key}` cannot be changed on {what}"
-    label = "decided where {what} was made"
+    label = "fixed when the model was made"
     notes = ("what can be changed: {known}",)
     help = "{mend}"
     key: str
@@ -63,18 +56,16 @@ class FixedField(Diagnostic):
     mend: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuleBroken(Diagnostic):
     code, slug = "E0406", "rule-broken"
     message = "{rule}"
-    label = "`{key}` is set here"
+    label = "{cause}"
     help = "{mend}"
     rule: str
-    key: str
+    cause: str
     mend: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TooMany(Diagnostic):
     code, slug = "E0407", "one-too-many"
     message = "`{constructor}` takes either {options}, not both"
@@ -84,7 +75,6 @@ class TooMany(Diagnostic):
     options: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NeitherGiven(Diagnostic):
     code, slug = "E0408", "neither-given"
     message = "`{constructor}` needs one of {options}"
@@ -93,7 +83,6 @@ class NeitherGiven(Diagnostic):
     options: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class TooManyArguments(Diagnostic):
     code, slug = "E0409", "too-many-arguments"
     message = "`{constructor}` takes {allowed} without a name"
@@ -103,7 +92,6 @@ class TooManyArguments(Diagnostic):
     allowed: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class BadKey(Diagnostic):
     code, slug = "E0410", "bad-key"
     message = "`{key}` cannot be the key of a saved model"
@@ -112,7 +100,6 @@ class BadKey(Diagnostic):
     key: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NotCopyable(Diagnostic):
     code, slug = "E0411", "not-copyable"
     message = "{what} has no fields to change"
@@ -120,7 +107,6 @@ class NotCopyable(Diagnostic):
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownInput(Diagnostic):
     code, slug = "E0420", "unknown-input"
     message = "the recipe has no input `{name}`"
@@ -132,7 +118,6 @@ class UnknownInput(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MissingInput(Diagnostic):
     code, slug = "E0421", "missing-input"
     message = "the input `{name}` has no default and was not given"
@@ -141,7 +126,6 @@ class MissingInput(Diagnostic):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConditionFails(Diagnostic):
     code, slug = "E0422", "condition-fails"
     message = "`{name}` = {value} breaks the condition of the input"
@@ -151,7 +135,6 @@ class ConditionFails(Diagnostic):
     condition: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SetTwice(Diagnostic):
     code, slug = "E0423", "set-twice"
     message = "the input `{name}` is set twice"
@@ -160,7 +143,6 @@ class SetTwice(Diagnostic):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SecretAsText(Diagnostic):
     code, slug = "E0424", "secret-as-text"
     message = "{place} takes a secret by its name, not the secret itself"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from harmony_grammar.diagnostics import Diagnostic
 
 
-@dataclass(frozen=True, kw_only=True)
 class NotSupportedYet(Diagnostic):
     code, slug = "E0601", "not-supported-yet"
     message = "{what} is part of the language, but not supported yet"
@@ -15,15 +12,6 @@ class NotSupportedYet(Diagnostic):
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class NothingToRun(Diagnostic):
-    code, slug = "E0602", "nothing-to-run"
-    message = "the recipe trains, evaluates and saves nothing"
-    label = "no outputs in this file"
-    help = "add a `train` or a `save`; a file without outputs is there to be imported"
-
-
-@dataclass(frozen=True, kw_only=True)
 class KeyTaken(Diagnostic):
     code, slug = "E0603", "key-taken"
     message = "the registry already holds another model under `{key}`"
@@ -36,7 +24,6 @@ class KeyTaken(Diagnostic):
     created: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class KeyTwice(Diagnostic):
     code, slug = "E0604", "key-twice"
     message = "two models are saved under `{key}`"
@@ -45,7 +32,6 @@ class KeyTwice(Diagnostic):
     key: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownKey(Diagnostic):
     code, slug = "E0606", "unknown-key"
     message = "the registry holds no model under `{key}`"
@@ -55,7 +41,6 @@ class UnknownKey(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class LaunchDecidesNodes(Diagnostic):
     code, slug = "E0605", "launch-decides-nodes"
     message = "`ctx` may decide values of fields, not which {what} is used"
@@ -64,7 +49,6 @@ class LaunchDecidesNodes(Diagnostic):
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnsavedModel(Diagnostic):
     code, slug = "W0601", "unsaved-model"
     message = "nothing saves `{name}`"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from harmony_grammar.diagnostics import Diagnostic
 
 
-@dataclass(frozen=True, kw_only=True)
 class DuplicateName(Diagnostic):
     code, slug = "E0201", "duplicate-name"
     message = "`{name}` is declared twice"
@@ -16,7 +13,6 @@ class DuplicateName(Diagnostic):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NameOfTheLanguage(Diagnostic):
     code, slug = "E0202", "name-of-the-language"
     message = "`{name}` is a name of the language and cannot be declared"
@@ -25,7 +21,6 @@ class NameOfTheLanguage(Diagnostic):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SecondRecipe(Diagnostic):
     code, slug = "E0203", "second-recipe"
     message = "a file has at most one `recipe` declaration"
@@ -33,7 +28,6 @@ class SecondRecipe(Diagnostic):
     help = "merge the two"
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownName(Diagnostic):
     code, slug = "E0204", "unknown-name"
     message = "there is nothing called `{name}`"
@@ -43,7 +37,6 @@ class UnknownName(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Cycle(Diagnostic):
     code, slug = "E0205", "cycle"
     message = "`{name}` needs itself: {way}"
@@ -53,7 +46,6 @@ class Cycle(Diagnostic):
     way: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NameOutOfReach(Diagnostic):
     code, slug = "E0206", "name-out-of-reach"
     message = "`{name}` cannot be used in the value of an input"
@@ -62,7 +54,6 @@ class NameOutOfReach(Diagnostic):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnusedValue(Diagnostic):
     code, slug = "W0201", "unused-value"
     message = "nothing uses `{name}`"

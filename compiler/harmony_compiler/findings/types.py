@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from harmony_grammar.diagnostics import Diagnostic
 
 
-@dataclass(frozen=True, kw_only=True)
 class WrongType(Diagnostic):
     code, slug = "E0301", "wrong-type"
     message = "{place} takes {expected}, not {found}"
@@ -21,7 +18,6 @@ class WrongType(Diagnostic):
     mend: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WrongDeclaration(Diagnostic):
     code, slug = "E0302", "wrong-declaration"
     message = "`{word} {name}` declares {expected}, but its value is {found}"
@@ -34,18 +30,17 @@ class WrongDeclaration(Diagnostic):
     mend: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class BareShare(Diagnostic):
     code, slug = "E0303", "bare-share"
-    message = "{place} takes {expected}; a bare fraction is neither"
-    label = "steps or a share?"
+    message = "{place} takes {expected}, not a bare fraction"
+    label = "{question}"
     help = "for a share write `{percent}`"
     place: str
     expected: str
+    question: str
     percent: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownOption(Diagnostic):
     code, slug = "E0304", "unknown-option"
     message = "{place} cannot be `{given}`"
@@ -58,7 +53,6 @@ class UnknownOption(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnknownType(Diagnostic):
     code, slug = "E0305", "unknown-type"
     message = "there is no type `{name}`"
@@ -70,7 +64,6 @@ class UnknownType(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WrongOperand(Diagnostic):
     code, slug = "E0306", "wrong-operand"
     message = "`{operator}` does not work on {operands}"
@@ -81,15 +74,15 @@ class WrongOperand(Diagnostic):
     mend: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NotCallable(Diagnostic):
     code, slug = "E0307", "not-callable"
     message = "{what} cannot be called"
     label = "not a constructor or function"
+    help = "to copy it with changes, write `{name} {{ … }}`"
     what: str
+    name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoSuchMember(Diagnostic):
     code, slug = "E0308", "no-such-member"
     message = "{what} has no `{key}`"
@@ -102,7 +95,6 @@ class NoSuchMember(Diagnostic):
     suggestion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Impossible(Diagnostic):
     code, slug = "E0309", "impossible-arithmetic"
     message = "{what}"
@@ -110,7 +102,6 @@ class Impossible(Diagnostic):
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NotACondition(Diagnostic):
     code, slug = "E0310", "not-a-condition"
     message = "{place} must be true or false, not {found}"
@@ -119,10 +110,11 @@ class NotACondition(Diagnostic):
     found: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoValueByItself(Diagnostic):
     code, slug = "E0311", "no-value-by-itself"
     message = "`{name}` is no value by itself"
-    label = "{hint}"
+    label = "{meaning}"
+    help = "{mend}"
     name: str
-    hint: str
+    meaning: str
+    mend: str = ""

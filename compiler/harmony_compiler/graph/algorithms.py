@@ -37,6 +37,7 @@ BATCH_OVER_RANKS = Rule(
     ("ctx.world_size",),
     lambda samples, world: samples % world == 0,
     "`samples_per_batch` = {samples_per_batch} does not divide over {world_size} processes",
+    "choose a multiple of {world_size}",
 )
 
 

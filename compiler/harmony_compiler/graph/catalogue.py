@@ -7,9 +7,9 @@ from functools import cache
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows
 from harmony_compiler.graph.models import HubModel, LocalModel, RegistryModel, Reloaded, ScratchModel
-from harmony_compiler.graph.node import Constructor, Node, schema
+from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.settings import AdamW, Constant, Cosine, Linear
+from harmony_compiler.graph.settings import AdamW, Constant, Cosine, Linear, Recipe
 
 CONSTRUCTORS: tuple[type[Constructor], ...] = (
     HubModel,
@@ -26,8 +26,8 @@ CONSTRUCTORS: tuple[type[Constructor], ...] = (
 )
 """What recipes construct by name."""
 
-INTERNAL: tuple[type[Node], ...] = (Reloaded, Save)
-"""Node classes that recipes make by other syntax: `warm { tp = 2 }`, `save … as …`."""
+INTERNAL: tuple[type[Constructor], ...] = (Recipe, Reloaded, Save)
+"""What recipes make by other syntax: `recipe NAME { }`, `warm { tp = 2 }`, `save … as …`."""
 
 LATER = frozenset(
     {

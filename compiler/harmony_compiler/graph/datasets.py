@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from harmony_compiler.graph.node import RECIPE_SEED, Node, field
+from harmony_compiler.graph.node import RECIPE_SEED, Node, Rule, field
 from harmony_compiler.graph.types import (
     JSON,
     PATH,
@@ -50,6 +51,18 @@ class Rows(Node):
         return DatasetType(kind_of_rows(given))
 
 
+_PART = r"train(\[(-?\d+(_\d+)*|(-?(100|\d\d?)%))?:(-?\d+(_\d+)*|(-?(100|\d\d?)%))?\])?"
+_SLICE = re.compile(rf"{_PART}(\s*\+\s*{_PART})*", re.ASCII)
+
+LOCAL_SPLIT = Rule(
+    "split",
+    (),
+    lambda split: _SLICE.fullmatch(split) is not None,
+    "`{split}` is no slice of local rows, whose only split is `train`",
+    "write `train`, `train[:90%]`, `train[-100:]` or a sum of such slices",
+)
+
+
 def kind_of_rows(given: Mapping[str, Any]) -> RowKind:
     """The kind of rows that a mapping makes."""
     if given.get("prompt") is None:
@@ -63,6 +76,10 @@ class JsonLines(Rows):
 
     constructor = "jsonl"
     argument = "path"
+    rules = (
+        LOCAL_SPLIT,
+        Rule("path", (), lambda path: path != (), "the list of files is empty", "name at least one file"),
+    )
 
     path: Annotated[tuple[str, ...] | str, Union((PATH, ListOf(PATH)))] = field(doc="file, or list of files")
 
@@ -73,6 +90,10 @@ class LiteralRows(Rows):
 
     constructor = "rows"
     argument = "items"
+    rules = (
+        LOCAL_SPLIT,
+        Rule("items", (), lambda items: items != (), "the list of rows is empty", "write at least one row"),
+    )
 
     items: Annotated[tuple[dict[str, Any], ...], ListOf(RecordOf(JSON))] = field(
         doc="the rows, one record each"

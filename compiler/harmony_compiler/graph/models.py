@@ -161,6 +161,7 @@ class ScratchModel(LoadSettings):
             ("heads",),
             lambda kv_heads, heads: heads % kv_heads == 0,
             "`kv_heads` = {kv_heads} does not divide `heads` = {heads}",
+            "each key and value head is shared by the same number of attention heads",
         ),
         Rule(
             "kv_heads",
@@ -174,6 +175,7 @@ class ScratchModel(LoadSettings):
             ("tokenizer",),
             lambda size, tokenizer: tokenizer != "chars" or size >= CHARS_VOCABULARY,
             f"`vocab_size` = {{vocab_size}} is smaller than the tokenizer's {CHARS_VOCABULARY} tokens",
+            f"leave it out, or make it at least {CHARS_VOCABULARY}",
         ),
     )
 

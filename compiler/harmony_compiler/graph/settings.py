@@ -12,6 +12,16 @@ _FLOOR = "share of the peak at which the rate ends"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe(Settings):
+    """What holds for a whole recipe: `recipe NAME { }`."""
+
+    constructor = "recipe"
+
+    seed: int = field(0, at_least=0, doc="seed of every stage that names none of its own")
+    edition: int = field(1, doc="edition of the language in which the recipe is written")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cosine(Settings):
     """Rise linearly, then fall along half a cosine."""
 

@@ -37,13 +37,13 @@ def entry_at(root: Path, key: str) -> Entry | None:
 
     A manifest that cannot be read makes an entry that equals no other: its key is taken all the same.
     """
-    manifest = root / key / MANIFEST
-    if not KEY.fullmatch(key) or not manifest.is_file():
+    if not KEY.fullmatch(key) or not (root / key / MANIFEST).is_file():
         return None
+    manifest = root / key / MANIFEST
     try:
         data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         return Entry(key=key, **{name: data[name] for name in ("identity", "recipe", "stage", "created")})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return Entry(key=key, identity="", recipe="unknown", stage="unknown", created="an unknown time")
 
 

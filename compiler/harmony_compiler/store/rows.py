@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Source, Span
 
 
-@dataclass(frozen=True, kw_only=True)
 class MalformedRow(Diagnostic):
     code, slug = "E0505", "malformed-row"
     message = "the line is not JSON: {reason}"
@@ -24,7 +22,6 @@ class MalformedRow(Diagnostic):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class RowNotAnObject(Diagnostic):
     code, slug = "E0506", "row-not-an-object"
     message = "the line holds {found}, not an object"
@@ -43,6 +40,8 @@ def read_line(file: Path, number: int, line: str) -> dict[str, Any] | Diagnostic
         place = min(fault.pos, max(len(line.rstrip()) - 1, 0))
         reason = fault.msg[:1].lower() + fault.msg[1:]
         return MalformedRow(span=_span(file, number, line, place, place + 1), reason=reason)
+    except ValueError:  # valid, but Python holds no integer of so many digits
+        return MalformedRow(span=_span(file, number, line, 0, 1), reason="it holds too long a number")
     except RecursionError:
         return MalformedRow(span=_span(file, number, line, 0, 1), reason="it is nested too deeply")
     if not isinstance(row, dict):

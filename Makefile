@@ -1,0 +1,56 @@
+# make quickstart   set up .venv, then train a small model to sort digits
+# make test         the same set-up, then everything that must hold before a change goes in
+# make lint         formatting, lint and types alone
+# make bench-check  how long `harmonyc check` takes, against an empty Python process
+# make clean        remove .venv and every cache; saved models and runs stay
+#
+# PYTHON=python3.12   another interpreter for .venv (3.11 or later)
+# TORCH_INDEX=URL     a package index for torch alone: its CPU-only builds spare Linux the CUDA packages
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+WORKERS ?= 2
+
+TORCH := torch==2.13.0
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint bench-check clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+# The stamp is younger than both files until one of them changes. torch goes first and by its exact version:
+# only there does TORCH_INDEX count, and what follows finds it installed.
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up .venv (the first time: some minutes, mostly the download of torch)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+# A thread of torch that waits by spinning starves whatever else wants the core.
+quickstart: export OMP_WAIT_POLICY ?= passive
+quickstart: setup
+	@$(BIN)/harmonyc run examples/quickstart.recipe
+
+test: lint
+	@echo "tests"
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: setup
+	@echo "ruff, mypy"
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check || { $(BIN)/ruff format --check; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+bench-check: setup
+	@$(BIN)/python benchmarks/check.py
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

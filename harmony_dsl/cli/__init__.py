@@ -1,0 +1,1 @@
+"""The command `harmonyc`: one small module a command, and what they share."""

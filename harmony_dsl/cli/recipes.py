@@ -1,0 +1,36 @@
+"""From the path on a command line to a compilation, and its findings to a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from harmony_dsl.cli.output import say, wants_color
+from harmony_dsl.cli.parser import Request
+
+if TYPE_CHECKING:
+    from harmony_compiler.compile import Compilation
+    from harmony_grammar.diagnostics import Diagnostic
+
+
+def compile_path(path: str, request: Request) -> Compilation:
+    """Compile the recipe at `path`. A file that cannot be read is a finding like any other."""
+    from harmony_compiler.compile import Compilation, compile_recipe
+    from harmony_compiler.files import read_source
+    from harmony_compiler.store.home import home
+    from harmony_grammar.source import Source
+
+    source = read_source(path)
+    if not isinstance(source, Source):
+        return Compilation(None, (source,))
+    return compile_recipe(
+        source, settings=request.settings, launch=request.launch, registry=home() / "models"
+    )
+
+
+def show(findings: Sequence[Diagnostic], stream: TextIO) -> None:
+    """Print the findings as text, if there are any."""
+    if findings:
+        from harmony_grammar.rendering import render_text
+
+        say(render_text(findings, color=wants_color(stream)).rstrip("\n"), stream)

@@ -1,0 +1,71 @@
+"""The optimiser's step: clip, set the rate, update; and refuse what is not finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_runtime.algorithms.schedules import rate
+from harmony_runtime.failures import RunFailed
+
+
+class Optimiser:
+    """AdamW over a model's trained parameters, with the numbers of an algorithm node."""
+
+    def __init__(self, model: torch.nn.Module, node: Algorithm, lr: float, steps: int, place: str) -> None:
+        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._node = node
+        self._lr = lr
+        self._steps = steps
+        self._place = place
+        # Matrices decay, embeddings among them; biases and the scales of norms do not: pulling a scale
+        # towards 0 is no regularisation.
+        matrices = [p for p in self._parameters.values() if p.ndim >= 2]
+        others = [p for p in self._parameters.values() if p.ndim < 2]
+        settings = node.optimizer
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": node.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=lr,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+        )
+
+    def update(self, step: int, loss: float) -> dict[str, float]:
+        """Apply the gradients of `step` (from 0) and clear them. Gives the rate and the norm before clipping.
+
+        Raises:
+            RunFailed: the loss or the gradients are not finite; nothing is applied.
+        """
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._node.max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RunFailed(
+                f"{self._place}step {step + 1} of {self._steps} has a loss of {loss:g} and a gradient norm "
+                f"of {norm:g}, and was not applied. Usually the learning rate is too high or the warm-up too "
+                "short"
+            )
+        lr = rate(self._node.schedule, self._lr, step, self._steps)
+        for group in self._adamw.param_groups:
+            group["lr"] = lr
+        self._adamw.step()
+        self._adamw.zero_grad()
+        return {"lr": lr, "grad_norm": norm}
+
+    def state(self) -> dict[str, Any]:
+        """The moments of each parameter, by its name. The rate follows from the step."""
+        held = self._adamw.state
+        return {name: dict(held[p]) for name, p in self._parameters.items() if p in held}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, moments in state.items():
+            parameter = self._parameters[name]
+            # AdamW counts its steps on the CPU, whatever the device.
+            self._adamw.state[parameter] = {
+                key: tensor if key == "step" else tensor.to(parameter.device)
+                for key, tensor in moments.items()
+            }

@@ -1,0 +1,133 @@
+"""Supervised fine-tuning: imitate the completions of a dataset.
+
+The loss of a step is the negative log likelihood of its trained tokens, averaged over all of them or first
+within each row: see `losses.token_weights`.
+"""
+
+# Names of tensors end in their shape.
+# ruff: noqa: N806
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.datasets import Rows
+from harmony_compiler.graph.values import Ref
+from harmony_runtime.algorithms.loop import Loop, Run, Stage, Trained
+from harmony_runtime.algorithms.losses import token_weights, weighted_nll
+from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.data.faults import Faults
+from harmony_runtime.data.mapping import Mapping
+from harmony_runtime.data.order import Order, micro_batches, steps_of
+from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.tokens import TokenRows, say_counts, tokenise
+from harmony_runtime.failures import RunFailed, place
+from harmony_runtime.models import weights
+from harmony_runtime.models.blueprint import Blueprint
+
+
+@dataclass(frozen=True)
+class SftStage(Stage):
+    node: Sft
+    blueprint: Blueprint
+    rows: TokenRows
+    max_batch_tokens: int
+
+
+def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
+    node, where = run.graph.nodes[ref], place(run.graph, ref)
+    assert isinstance(node, Sft)
+    dataset, dataset_place = run.graph.nodes[node.dataset], place(run.graph, node.dataset)
+    assert isinstance(dataset, Rows)
+    blueprint = run.blueprints.of(node.model)
+
+    faults = Faults(dataset_place)
+    threads = Mapping(dataset, dataset_place).threads(RawRows(run.graph, node.dataset), faults)
+    rows, counts, tokens = tokenise(
+        threads,
+        blueprint.chat,
+        blueprint.context,
+        faults,
+        train_on=node.train_on,
+        on_too_long=dataset.on_too_long,
+    )
+    faults.raise_any()
+    say_counts(counts, tokens, dataset_place, blueprint.context, run.watcher)
+    blueprint.check_training(int(rows.ids_N.max()), run.watcher)
+
+    per_step = node.samples_per_batch
+    steps = node.steps if node.epochs is None else steps_of(node.epochs, len(rows), per_step)
+    assert steps is not None
+    if counts.with_nothing_to_train_on:
+        order = Order(len(rows), node.seed)
+        for step in range(steps):
+            if not rows.trained_R[order.take(per_step)].any():
+                raise RunFailed(
+                    f"{where}no row of step {step + 1} has a token to train on; "
+                    f"{counts.with_nothing_to_train_on} of {len(rows)} rows have none: raise "
+                    "`samples_per_batch`, or mend the rows"
+                )
+    if per_step > len(rows):
+        run.watcher.warning(
+            f"{where}`samples_per_batch` = {per_step} is more than the {len(rows)} rows: a step "
+            "sees rows twice"
+        )
+    return SftStage(
+        ref=ref,
+        name=name,
+        identity=identity,
+        place=where,
+        algorithm=node.constructor,
+        steps=steps,
+        seed=node.seed,
+        counts={"rows": asdict(counts), "tokens": asdict(tokens)},
+        node=node,
+        blueprint=blueprint,
+        rows=rows,
+        max_batch_tokens=blueprint.max_batch_tokens(int(rows.lengths_R.max())),
+    )
+
+
+def train(run: Run, stage: SftStage) -> Trained:
+    node, rows, context = stage.node, stage.rows, run.context
+    model = weights.load(stage.blueprint)
+    model.train()
+    forward = context.prepare(model)
+    optimiser = Optimiser(model, node, node.lr, stage.steps, stage.place)
+    order = Order(len(rows), node.seed)
+
+    loop = Loop(run, stage, model, optimiser=optimiser, order=order)
+    for step in loop:
+        # Every process knows the whole step, so what the loss is divided by needs no communication.
+        step_rows = order.take(node.samples_per_batch)
+        trained_R = rows.trained_R[step_rows]
+        trained_tokens, trained_rows = int(trained_R.sum()), int((trained_R > 0).sum())
+        own_rows = step_rows[context.rank :: context.world_size]
+        parts = micro_batches(own_rows, rows.lengths_R[own_rows], stage.max_batch_tokens)
+
+        loss = 0.0
+        with context.seeded(node.seed, "dropout", step):
+            for number, part in enumerate(parts, 1):
+                ids_BT, attention_BT, trained_BT = (tensor.to(context.device) for tensor in rows.batch(part))
+                weights_BT = token_weights(trained_BT, trained_tokens, trained_rows, node.reduce)
+                with context.accumulating(forward, last=number == len(parts)):
+                    with context.arithmetic(stage.blueprint.settings.dtype):
+                        logits_BTV = forward(
+                            input_ids=ids_BT, attention_mask=attention_BT, use_cache=False
+                        ).logits
+                    part_loss = weighted_nll(logits_BTV, ids_BT, weights_BT)
+                    # Processes average their gradients, and the weights have divided already.
+                    (part_loss * context.world_size).backward()  # type: ignore[no-untyped-call]
+                loss += part_loss.item()
+        (loss,) = context.sum([loss])
+
+        loop.record(
+            loss=loss,
+            **optimiser.update(step, loss),
+            tokens=int(rows.lengths_R[step_rows].sum()),
+            trained_tokens=trained_tokens,
+            rows=len(step_rows),
+            epoch=order.epochs,
+        )
+    return Trained(model, loop.metrics)

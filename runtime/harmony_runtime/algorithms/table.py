@@ -1,0 +1,26 @@
+"""Which node class is trained by which module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.node import Node
+from harmony_compiler.graph.values import Ref
+from harmony_runtime.algorithms import sft
+from harmony_runtime.algorithms.loop import Run, Stage, Trained
+
+
+@dataclass(frozen=True)
+class Training:
+    prepare: Callable[[Run, Ref, str, str], Stage]
+    """From the run and a node's id, stage name and identity: everything checked, no weight made."""
+    train: Callable[[Run, Any], Trained]
+    """Does what `prepare` prepared."""
+
+
+TRAININGS: dict[type[Node], Training] = {
+    Sft: Training(sft.prepare, sft.train),
+}

@@ -1,0 +1,58 @@
+"""What can be wrong with a row that is JSON, as diagnostics that point into the data file.
+
+Lines that are no JSON objects are `harmony_compiler.store.rows`' business.
+"""
+
+from __future__ import annotations
+
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_runtime.failures import RunFailed
+
+SHOWN = 10
+"""Faulty rows of one dataset that are reported one by one; of the others the number is said."""
+
+
+class TemplateFailed(Diagnostic):
+    code, slug = "E0520", "template-failed"
+    message = "the template of `{field}` fails on this row: {reason}"
+    notes = ("the template stands in {template_place}",)
+    field: str
+    reason: str
+    template_place: str
+
+
+class RowTooLong(Diagnostic):
+    code, slug = "E0521", "row-too-long"
+    message = "this row has {tokens} tokens, and the model takes {context}"
+    help = 'shorten it, or let `on_too_long = "drop"` or `"truncate"` decide'
+    tokens: int
+    context: int
+
+
+class ThreadRefused(Diagnostic):
+    code, slug = "E0522", "thread-refused"
+    message = "the model's chat template {reason}"
+    reason: str
+
+
+class Faults:
+    """Gathers the faults of one dataset, so that one run shows them together."""
+
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
+        self._shown: list[Diagnostic | str] = []
+        self._more = 0
+
+    def add(self, fault: Diagnostic | str) -> None:
+        if len(self._shown) < SHOWN:
+            self._shown.append(fault)
+        else:
+            self._more += 1
+
+    def raise_any(self) -> None:
+        """Fail where there was a fault."""
+        if self._more:
+            total = len(self._shown) + self._more
+            self._shown.append(f"{self._dataset}{total} rows are faulty; the first {SHOWN} are shown")
+        if self._shown:
+            raise RunFailed(*self._shown)

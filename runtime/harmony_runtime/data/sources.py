@@ -1,0 +1,118 @@
+"""Sources: from a dataset node to raw rows.
+
+A row is kept as the text in which it was written until it is mapped, with its place: a table library would
+guess one type a column, and so turn dates into timestamps, integers into floats, and missing keys into
+nulls. `datasets` does what needs no types: slicing, shuffling, limiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, ReadInstruction, concatenate_datasets
+
+from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.values import Ref
+from harmony_grammar.source import Source, Span
+from harmony_runtime.context import stream
+from harmony_runtime.failures import RunFailed, place
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row as it was written."""
+
+    text: bytes
+    name: str
+    """The file that it stands in, as people know it."""
+    path: Path | None
+    line: int
+
+    def span(self, start: int = 0, end: int | None = None) -> Span:
+        """A place in the row, for a diagnostic."""
+        text = self.text.decode("utf-8", errors="replace")
+        return Source(self.name, text, self.path, self.line).span(start, len(text) if end is None else end)
+
+
+class RawRows:
+    """The raw rows of a dataset node: read, sliced, shuffled, limited.
+
+    Raises:
+        RunFailed: nothing can be read, or nothing is left.
+    """
+
+    def __init__(self, graph: Graph, ref: Ref) -> None:
+        node = graph.nodes[ref]
+        where = place(graph, ref)
+        self._place = where.removesuffix(": ")
+        self._files: list[Path] = []
+        match node:
+            case JsonLines():
+                paths = [node.path] if isinstance(node.path, str) else node.path
+                self._files = [Path(path) for path in paths]
+                read = concatenate_datasets(
+                    [_lines(number, path, where) for number, path in enumerate(self._files)]
+                )
+            case LiteralRows():
+                texts = [_json(item) for item in node.items]
+                read = _table(texts, list(range(1, len(texts) + 1)), 0)
+            case _:
+                raise RunFailed(f"{where}this version reads no rows from `{node.constructor}`", exit_code=2)
+        assert isinstance(node, Rows)
+        self._rows = _chosen(read, node, where)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[RawRow]:
+        for row in self._rows:
+            path = self._files[row["file"]] if self._files else None
+            name = _name(path) if path else f"rows of {self._place}"
+            yield RawRow(row["text"], name, path, row["line"])
+
+
+def _lines(file: int, path: Path, where: str) -> Dataset:
+    try:
+        lines = path.read_bytes().removeprefix(_BOM).split(b"\n")
+    except OSError as fault:
+        raise RunFailed(f"{where}{path} cannot be read: {fault.strerror}") from fault
+    # A blank line is no row; every other line is one, whatever is in it.
+    filled = [(text, line) for line, text in enumerate(lines, 1) if text.decode(errors="replace").strip()]
+    return _table([text.rstrip(b"\r") for text, _ in filled], [line for _, line in filled], file)
+
+
+def _table(texts: list[bytes], lines: list[int], file: int) -> Dataset:
+    return Dataset.from_dict({"text": texts, "line": lines, "file": [file] * len(texts)})
+
+
+def _chosen(read: Dataset, node: Rows, where: str) -> Dataset:
+    """Whatever the order of writing: split, shuffle, limit."""
+    try:
+        slices = ReadInstruction.from_spec(node.split).to_absolute({"train": len(read)})
+    except (ValueError, AssertionError) as fault:
+        raise RunFailed(f"{where}`split` = {node.split!r}: {fault}") from fault
+    rows = [number for part in slices for number in range(part.from_, part.to)]
+    if node.shuffle:
+        rows = [rows[n] for n in torch.randperm(len(rows), generator=stream(node.seed, "shuffle")).tolist()]
+    if not rows:
+        emptied = f" after `split` = {node.split!r}" if len(read) else ""
+        raise RunFailed(f"{where}the dataset has no rows{emptied}; {len(read)} were read")
+    return read.select(rows[: node.limit])
+
+
+def _name(path: Path) -> str:
+    """A path as people write it: from the working directory where it lies inside."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _json(item: dict[str, Any]) -> bytes:
+    return json.dumps(item, ensure_ascii=False).encode()

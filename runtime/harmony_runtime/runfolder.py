@@ -1,0 +1,102 @@
+"""The folder that a run writes.
+
+graph.json       the graph that ran
+manifest.json    versions, identities, seeds, counts of rows, how the run ended
+metrics.jsonl    one flat object a step, only what the recipe determines
+timings.jsonl    what a clock measured
+results.json     {"evaluations": {}, "saved": {KEY: {"path", "key"}}}
+stages/IDENTITY/             each finished stage's model, as `save_pretrained` writes it
+checkpoints/STAGE-IDENTITY/  where an interrupted stage goes on
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harmony_compiler.graph.graph import Graph
+from harmony_runtime.failures import RunFailed
+from harmony_runtime.folders import sweep
+from harmony_runtime.metrics import Lines
+from harmony_runtime.watch import Saved
+
+FORMAT_VERSION = 1
+
+
+class RunFolder:
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.metrics = Lines(path / "metrics.jsonl")
+        self.timings = Lines(path / "timings.jsonl")
+        self.stages = path / "stages"
+        self.checkpoints = path / "checkpoints"
+
+    @staticmethod
+    def open(path: Path, graph: Graph, *, resume: bool) -> RunFolder:
+        """Make the folder, or with `resume` go on in it."""
+        path = path.absolute()
+        if path.exists() and not path.is_dir():
+            raise RunFailed(f"{path} is a file, and the run's folder should go there", exit_code=2)
+        used = path.is_dir() and any(path.iterdir())
+        if used and not resume:
+            raise RunFailed(
+                f"the folder {path} is not empty: resume the run in it, or choose another", exit_code=2
+            )
+        if used and not (path / "graph.json").exists():
+            raise RunFailed(f"the folder {path} is not a run's: it holds no graph.json", exit_code=2)
+        path.mkdir(parents=True, exist_ok=True)
+        before = _read(path / "manifest.json")
+        # `registry`: what a key held when the run first started is what it means until the end.
+        kept = {part: before.get(part, {}) for part in ("registry", "stages")}
+        folder = RunFolder(path, {"format_version": FORMAT_VERSION, **kept})
+        for part in (folder.stages, folder.checkpoints):
+            part.mkdir(exist_ok=True)
+            sweep(part)
+        folder.note(recipe=graph.name, seed=graph.seed, exit=None)
+        _write(path / "graph.json", graph.to_json())
+        return folder
+
+    def stage(self, identity: str) -> Path:
+        return self.stages / identity
+
+    def checkpoint(self, stage: str, identity: str) -> Path:
+        return self.checkpoints / f"{stage}-{identity}"
+
+    def note(self, **facts: Any) -> None:
+        """Put facts into the manifest."""
+        self.manifest.update(facts)
+        _write(self.path / "manifest.json", self.manifest)
+
+    def write_results(self, saved: Mapping[str, Saved]) -> None:
+        entries = {name: {"path": str(entry.path), "key": entry.key} for name, entry in saved.items()}
+        _write(self.path / "results.json", {"evaluations": {}, "saved": entries})
+
+    def kept(self) -> str:
+        """What a resumed run will find here, in words."""
+        stages = sum(1 for place in self.stages.iterdir() if place.is_dir())
+        checkpoints = [
+            place.name.rpartition("-")[0] for place in self.checkpoints.iterdir() if place.is_dir()
+        ]
+        parts = []
+        if stages:
+            parts.append(f"{stages} finished stage{'s' if stages > 1 else ''}")
+        parts += [f"a checkpoint of `{name}`" for name in checkpoints]
+        return f"{self.path} keeps {' and '.join(parts) or 'no finished stage and no checkpoint'}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a file in one move, so that a reader never sees half of it."""
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    fresh.replace(path)

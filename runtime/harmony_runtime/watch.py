@@ -1,0 +1,100 @@
+"""What a run tells while it runs, and what it says at its end. No torch here.
+
+The command line and tests implement `Watcher`. A watcher is called between steps, by one process only; a
+`KeyboardInterrupt` that it raises stops the run as Ctrl-C does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harmony_compiler.graph.graph import Graph
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What one training stage did."""
+
+    name: str
+    algorithm: str
+    identity: str
+    steps: int
+    rows: Mapping[str, int]
+    """Counts by name: rows read, kept, dropped as too long, …; empty for a reused stage."""
+    metrics: Mapping[str, Number]
+    """The last step's metrics; empty for a reused stage."""
+    seconds: float
+    reused: bool
+    """Whether the folder already held this stage's model."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model in the registry. `key` differs from the recipe's where `if_exists = "rename"` renamed it."""
+
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run leaves behind."""
+
+    out: Path
+    stages: tuple[StageSummary, ...]
+    saved: Mapping[str, Saved]
+    """By the key that the recipe names."""
+    seconds: float
+
+
+class Watcher(Protocol):
+    def run_started(self, graph: Graph, out: Path) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def warning(self, text: str) -> None: ...
+
+    def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
+        """`parameters` is the number of trained ones."""
+
+    def step(self, name: str, step: int, metrics: Mapping[str, Number], timing: Mapping[str, Number]) -> None:
+        """After each optimiser step; `step` counts from 1."""
+
+    def stage_finished(self, name: str, seconds: float) -> None: ...
+
+    def saved(self, key: str, path: Path) -> None: ...
+
+    def finished(self, summary: Summary) -> None: ...
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def run_started(self, graph: Graph, out: Path) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def warning(self, text: str) -> None:
+        pass
+
+    def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
+        pass
+
+    def step(self, name: str, step: int, metrics: Mapping[str, Number], timing: Mapping[str, Number]) -> None:
+        pass
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        pass
+
+    def saved(self, key: str, path: Path) -> None:
+        pass
+
+    def finished(self, summary: Summary) -> None:
+        pass

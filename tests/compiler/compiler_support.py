@@ -1,0 +1,111 @@
+"""What the tests of this folder share: a folder of data, a small recipe, and the compiler called on text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harmony_compiler.compile import Compilation, compile_recipe
+from harmony_compiler.graph.graph import Graph, Launch
+from harmony_compiler.inputs import Setting
+from harmony_compiler.store.registry import Entry, write_manifest
+from harmony_grammar.source import Source
+
+RECIPE = "case.recipe"
+
+DATA = """\
+dataset sums = jsonl("sums.jsonl") {
+  prompt = "{{ question }}"
+  completion = "{{ answer }}"
+}
+"""
+MODEL = """\
+model tiny = scratch {
+  hidden_size = 8
+  layers = 1
+  heads = 2
+  context = 24
+}
+"""
+TRAIN = """\
+train adder = sft {
+  model = tiny
+  dataset = sums
+  lr = 1e-2
+  samples_per_batch = 4
+  steps = 3
+}
+"""
+SAVE = 'save adder as "adder"\n'
+
+GOOD = DATA + MODEL + TRAIN + SAVE
+"""A recipe without findings."""
+
+FILES: dict[str, bytes] = {
+    "sums.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": "3"}\n',
+    "broken.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": }\n',
+    "lists.jsonl": b'{"question": "1+1", "answer": "2"}\n["1+2", "3"]\n',
+    "empty.jsonl": b"\n\n",
+    "latin.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "caf\xe9", "answer": "3"}\n',
+}
+"""The files beside every recipe of these tests."""
+
+TAKEN = "sorter"
+"""The key that the registry of these tests holds, with another recipe's model."""
+
+Check = Callable[..., Compilation]
+
+
+def replaced(text: str, *changes: tuple[str, str]) -> str:
+    """`text` with each change made; what is changed must be there, once."""
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
+        text = text.replace(old, new)
+    return text
+
+
+def fill(folder: Path) -> Path:
+    """Put the data and a registry into a folder; gives the registry."""
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    registry = folder / "home" / "models"
+    (registry / TAKEN).mkdir(parents=True)
+    entry = Entry(TAKEN, "0" * 32, recipe="sorting", stage="sorter", created="2026-01-31T12:00:00+00:00")
+    write_manifest(registry / TAKEN, entry)
+    return registry
+
+
+def check_text(
+    text: str,
+    sets: Sequence[str] = (),
+    *,
+    world_size: int = 1,
+    nodes: int = 1,
+    registry: Path | None = None,
+) -> Compilation:
+    """Compile a recipe in the working directory; `sets` are written `NAME=TEXT`."""
+    source = Source(RECIPE, text, Path.cwd() / RECIPE)
+    settings = [Setting(*one.split("=", 1)) for one in sets]
+    return compile_recipe(source, settings=settings, launch=Launch(world_size, nodes), registry=registry)
+
+
+def codes(compilation: Compilation) -> list[str]:
+    return [finding.code for finding in compilation.diagnostics]
+
+
+def places(compilation: Compilation) -> list[tuple[str, int]]:
+    """Code and line of every finding, by line."""
+    found = [(finding.code, finding.span.first.line) for finding in compilation.diagnostics]
+    return sorted(found, key=lambda place: (place[1], place[0]))
+
+
+def pointed_at(compilation: Compilation) -> list[str]:
+    """The text that each finding blames."""
+    return [finding.span.text for finding in compilation.diagnostics]
+
+
+def graph_of(text: str, sets: Sequence[str] = (), **launch: int) -> Graph:
+    """The graph of a recipe without errors."""
+    compilation = check_text(text, sets, **launch)
+    assert compilation.graph is not None, [finding.words.message for finding in compilation.diagnostics]
+    return compilation.graph

@@ -1,0 +1,11 @@
+"""What holds for every test, set before anything imports torch.
+
+One torch thread a worker, and none that spins while it waits: workers and runs of their own outnumber the
+cores of a small machine otherwise. No test reaches the network.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")

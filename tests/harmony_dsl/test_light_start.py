@@ -1,0 +1,42 @@
+"""`check`, `compile` and `plan` answer at once: they load nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from dsl_support import Write
+
+HEAVY = (
+    *("torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "peft", "numpy"),
+    *("pyarrow", "pandas", "rich", "harmony_runtime"),
+)
+
+PROBE = """
+import sys
+from harmony_dsl.cli.main import main
+code = main(sys.argv[2:])
+loaded = [name for name in sys.argv[1].split(",") if name in sys.modules]
+print("loaded:", *loaded, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "compile", "plan"])
+def test_nothing_heavy_is_loaded(command: str, write: Write) -> None:
+    recipe = write()
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), command, str(recipe)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert probe.returncode == 0, probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded:"
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    probe = "import sys, harmony_dsl; print([m for m in sys.modules if m.startswith(('harmony_', 'lark'))])"
+    told = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "['harmony_dsl']"

@@ -1,0 +1,51 @@
+"""Offline, and each test with a registry of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of a library that reads it
+
+import pytest
+
+from harmony_compiler.graph.graph import Graph
+from harmony_runtime.failures import RunFailed
+from harmony_runtime.watch import Silent, Summary
+
+Train = Callable[..., Summary]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "models"
+
+
+@pytest.fixture
+def train(tmp_path: Path, registry: Path) -> Train:
+    """Run a graph in the folder `out` of the test's own folder."""
+    from harmony_runtime.executor import run
+
+    def call(graph: Graph, out: str = "out", *, watcher: Any = None, resume: bool = False) -> Summary:
+        return run(graph, tmp_path / out, watcher=watcher or Silent(), registry=registry, resume=resume)
+
+    return call
+
+
+@pytest.fixture
+def refused(train: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFailed]:
+    """Run a graph that must be refused before any weight is made."""
+
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("a weight was made")
+
+    def call(graph: Graph, out: str = "out", **options: Any) -> RunFailed:
+        with monkeypatch.context() as patch:
+            patch.setattr("harmony_runtime.models.weights.load", made)
+            with pytest.raises(RunFailed) as caught:
+                train(graph, out, **options)
+        return caught.value
+
+    return call

@@ -1,0 +1,114 @@
+"""What the tests of the runtime share: small graphs, built from node classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.graph import Graph, Origin
+from harmony_compiler.graph.models import LoadSettings, ScratchModel
+from harmony_compiler.graph.node import Node
+from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.values import Ref
+from harmony_runtime.watch import Silent
+
+ROOT = Path(__file__).parents[2]
+GPT2 = ROOT.parent / "shared" / "data" / "tokenizers" / "gpt2"
+
+MODEL, DATA, STAGE, SAVE = Ref("base"), Ref("data"), Ref("tuned"), Ref("save")
+
+
+def tiny(**changes: Any) -> ScratchModel:
+    shape = {
+        "hidden_size": 16,
+        "layers": 1,
+        "heads": 2,
+        "kv_heads": 2,
+        "mlp_size": 32,
+        "context": 40,
+        "seed": 7,
+    }
+    return ScratchModel(**(shape | changes))
+
+
+def sums(**changes: Any) -> LiteralRows:
+    """Ten rows of different lengths."""
+    items = tuple({"q": f"{n}+{n}", "a": str(n + n) + "!" * (n % 4)} for n in range(5, 15))
+    return LiteralRows(
+        **({"items": items, "prompt": "{{ q }}", "completion": "{{ a }}", "seed": 7} | changes)
+    )
+
+
+def json_lines(path: Path, text: str | list[Any], **changes: Any) -> JsonLines:
+    if not isinstance(text, str):
+        text = "".join(json.dumps(row) + "\n" for row in text)
+    path.write_text(text, encoding="utf-8")
+    return JsonLines(
+        **({"path": str(path), "prompt": "{{ q }}", "completion": "{{ a }}", "seed": 7} | changes)
+    )
+
+
+def sft(**changes: Any) -> Sft:
+    numbers = {"lr": 1e-2, "samples_per_batch": 4, "seed": 7}
+    if "epochs" not in changes:
+        numbers["steps"] = 6
+    return Sft(**({"model": MODEL, "dataset": DATA} | numbers | changes))
+
+
+def graph_of(nodes: Mapping[Ref, Node], outputs: tuple[Ref, ...]) -> Graph:
+    origins = {ref: Origin(str(ref), "small.recipe", line) for line, ref in enumerate(nodes, 1)}
+    return Graph("small", 7, dict(nodes), outputs, origins)
+
+
+def training(
+    model: LoadSettings | None = None,
+    data: Rows | None = None,
+    save: Mapping[str, Any] | None = None,
+    **stage: Any,
+) -> Graph:
+    """A graph of one stage whose model is saved as `small`; the stage is called `tuned`."""
+    nodes: dict[Ref, Node] = {MODEL: model or tiny(), DATA: data or sums(), STAGE: sft(**stage)}
+    nodes[SAVE] = Save(**({"model": STAGE, "key": "small"} | dict(save or {})))
+    return graph_of(nodes, (SAVE,))
+
+
+def weights_in(folder: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return tensors
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = weights_in(one), weights_in(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+class Told(Silent):
+    """Remembers what was said; stops as Ctrl-C does after step `stop_at`."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.texts: list[str] = []
+        self.started: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+    warning = note
+
+    def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
+        self.started.append(name)
+
+    def step(self, name: str, step: int, metrics: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        if step == self.stop_at:
+            raise KeyboardInterrupt
