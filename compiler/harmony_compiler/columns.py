@@ -78,7 +78,7 @@ def _missing_files(made: Made, files: Files) -> Iterator[Diagnostic]:
             continue
         wants_folder = name == "tokenizer" or (issubclass(made.cls, LocalModel) and name == "path")
         for path in _paths(value):
-            place, written, shown = Path(path.data), _written(path), _shown(path)
+            place, written = Path(path.data), _written(path)
             if not files.exists(place):
                 suggestion = close_to(place.name, files.names_in(place.parent))
                 yield MissingFile(span=path.span, path=written, looked=path.data, suggestion=suggestion)

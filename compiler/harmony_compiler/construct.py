@@ -116,7 +116,7 @@ def _reload(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value
     """A trained model takes load settings, and nothing else."""
     reading = _read(desk, Reloaded, schema(LoadSettings), fields, of=original)
     reading.given["source"] = original
-    return _value_of(_complete(desk, Reloaded, reading, original.data.head), span)
+    return _value_of(_complete(desk, Reloaded, reading, original.span), span)
 
 
 def _value_of(made: Made, span: Span) -> Value:

@@ -111,11 +111,7 @@ def every_made(checked: Checked) -> list[Made]:
 
 def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
     """The graph of a recipe without errors, with everything in it; `passes` drop what no output needs."""
-    declarations = {
-        id(checked.values[name].data): declaration
-        for name, declaration in reversed(names.declared.items())
-        if name in checked.values and not isinstance(declaration, syntax.ImportDeclaration)
-    }
+    declarations = _declarations(names, checked)
     lowering = _Lowering(declarations)
     for made in every_made(checked):
         if made.is_node:
@@ -136,6 +132,19 @@ def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
         for ref in unsaved
     )
     return Lowered(graph, lowering.made, (*warnings, *_keys_twice(checked.saves)))
+
+
+def _declarations(names: Names, checked: Checked) -> Declarations:
+    """Of several names for one value, the one under which it was written, else the first."""
+    found: Declarations = {}
+    for name, declaration in names.declared.items():
+        made = checked.values[name].data
+        if isinstance(made, Made) and not isinstance(declaration, syntax.ImportDeclaration):
+            whole, head = declaration.span, made.head
+            written_here = whole.source is head.source and whole.start <= head.start < whole.end
+            if written_here or id(made) not in found:
+                found[id(made)] = declaration
+    return found
 
 
 def _unsaved(nodes: dict[Ref, Node]) -> list[Ref]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from harmony_compiler.graph.algorithms import Algorithm, Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
-from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.graph import Graph, value_from_json
+from harmony_compiler.graph.models import Reloaded
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
@@ -33,7 +34,8 @@ def plan_text(graph: Graph) -> str:
     lines = [f"recipe {graph.name}, seed {graph.seed}, on {devices}"]
     if graph.inputs:
         lines += ["", "inputs"]
-        lines += [f"  {name} = {_shown(value, graph)}" for name, value in graph.inputs.items()]
+        values = {name: value_from_json(value) for name, value in graph.inputs.items()}
+        lines += [f"  {name} = {_shown(value, graph)}" for name, value in values.items()]
     for ref, node in graph.nodes.items():
         lines += ["", _title(graph, ref, node)]
         lines += _fields(graph, ref)
@@ -77,17 +79,31 @@ def steps_of(graph: Graph, ref: Ref) -> int | None:
 
 
 def _title(graph: Graph, ref: Ref, node: Constructor) -> str:
-    origin = graph.origins[ref]
-    name = origin.name if origin.name != node.constructor else ""
-    title = " = ".join(part for part in (name, node.constructor) if part)
+    origin, name = graph.origins[ref], _name(graph, ref)
+    title = name if origin.name == node.constructor else f"{name} = {node.constructor}"
     place = f"{origin.file}:{origin.line}"
     facts = [place]
     if isinstance(node, Rows) and (rows := rows_of(graph, ref)) is not None:
-        facts.append(f"{rows:,} rows")
+        facts.append(_counted(rows, "row"))
     if isinstance(node, Algorithm) and (steps := steps_of(graph, ref)) is not None:
-        facts.append(f"{steps:,} steps")
+        facts.append(_counted(steps, "step"))
     doc = f"\n  # {origin.doc.splitlines()[0]}" if origin.doc else ""
     return f"{title}  ({', '.join(facts)}){doc}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _name(graph: Graph, ref: Ref) -> str:
+    """A node by its declared name; a model that is only loaded otherwise as the recipe writes it."""
+    node, origin = graph.nodes[ref], graph.origins[ref]
+    if isinstance(node, Reloaded) and origin.name == node.constructor:
+        changes = (
+            f"{name} = {_shown(getattr(node, name), graph)}" for name in origin.given if name != "source"
+        )
+        return f"{_name(graph, node.source)} {{ {', '.join(changes)} }}"
+    return origin.name
 
 
 def _fields(graph: Graph, ref: Ref) -> Iterator[str]:
@@ -107,9 +123,9 @@ def _shown(value: Any, graph: Graph) -> str:
             )
             return f"{value.constructor} {{ {fields} }}"
         case str() if value in graph.nodes:
-            return graph.stage_name(Ref(value))
+            return _name(graph, Ref(value))
         case {"node": ref}:
-            return graph.stage_name(ref) if ref in graph.nodes else "not used"
+            return _name(graph, ref) if ref in graph.nodes else "not used"
         case str():
             return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
         case bool():
@@ -132,5 +148,5 @@ def _list(items: tuple[Any, ...] | list[Any], graph: Graph) -> str:
 def _output(graph: Graph, ref: Ref) -> str:
     node = graph.nodes[ref]
     if isinstance(node, Save):
-        return f'save {graph.stage_name(node.model)} as "{node.key}" (if_exists = "{node.if_exists}")'
-    return f"{graph.stage_name(ref)}, kept in the run folder only"
+        return f'save {_name(graph, node.model)} as "{node.key}" (if_exists = "{node.if_exists}")'
+    return f"{_name(graph, ref)}, kept in the run folder only"

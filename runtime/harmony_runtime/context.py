@@ -19,7 +19,6 @@ DTYPES = {
     "auto": torch.float32,
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
 }
 """The type of the weights by the name that recipes use."""
 

@@ -74,6 +74,8 @@ def run(graph: Graph, out: Path, *, watcher: Watcher, registry: Path, resume: bo
             raise Interrupted(folder.kept(), code) from stop
         except RunFailed as fault:
             _note_exit(folder, fault.exit_code, str(fault))
+            if not resume:
+                folder.discard_if_untouched()
             raise
         except Exception as fault:
             _note_exit(folder, 2, f"{type(fault).__name__}: {fault}")

@@ -72,8 +72,8 @@ def machine_faults(doing: str) -> Iterator[None]:
         if not _is_memory(fault):
             raise
         raise RunFailed(
-            f"while {doing}: out of memory. Lower the model's `max_batch_tokens` (its default is the whole "
-            "context), or set `gradient_checkpointing = true`: both change rounding only",
+            f"while {doing}: out of memory. Lower the model's `max_batch_tokens` (by default at least "
+            "4,096), or set `gradient_checkpointing = true`: both change rounding only",
             exit_code=2,
         ) from fault
 

@@ -12,6 +12,7 @@ checkpoints/STAGE-IDENTITY/  where an interrupted stage goes on
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ class RunFolder:
         folder.note(recipe=graph.name, seed=graph.seed, exit=None)
         _write(path / "graph.json", graph.to_json())
         return folder
+
+    def discard_if_untouched(self) -> None:
+        """Remove the folder where nothing was trained: a run that was refused leaves nothing in the way."""
+        results = (self.path / "metrics.jsonl", *self.stages.iterdir(), *self.checkpoints.iterdir())
+        if not any(result.exists() for result in results):
+            shutil.rmtree(self.path)
 
     def stage(self, identity: str) -> Path:
         return self.stages / identity

@@ -281,6 +281,12 @@ def test_docs_and_places_are_kept_beside_the_nodes() -> None:
     assert (origins["tiny"].line, origins["sums"].line, origins["save"].line) == (10, 16, 20)
 
 
+def test_a_value_with_several_names_is_shown_under_the_one_it_was_written_under() -> None:
+    graph = graph_of("input base: Model = tiny\nlet alias = sums\n" + GOOD.replace("= tiny", "= base"))
+    names = {origin.name for origin in graph.origins.values()}
+    assert names == {"tiny", "sums", "adder", "save"}
+
+
 def test_integers_and_shares_become_what_the_field_takes() -> None:
     stage = only(graph_of(replaced(GOOD, ("lr = 1e-2", "lr = 1%"), ("steps = 3", "epochs = 2"))), Sft)
     assert (stage.lr, stage.epochs) == (0.01, 2.0)

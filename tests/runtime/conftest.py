@@ -35,17 +35,19 @@ def train(tmp_path: Path, registry: Path) -> Train:
 
 
 @pytest.fixture
-def refused(train: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFailed]:
-    """Run a graph that must be refused before any weight is made."""
+def refused(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., RunFailed]:
+    """Run a graph that must be refused before any weight is made, and must leave no new folder behind."""
 
     def made(*_: object, **__: object) -> None:
         raise AssertionError("a weight was made")
 
     def call(graph: Graph, out: str = "out", **options: Any) -> RunFailed:
+        was_there = (tmp_path / out).exists()
         with monkeypatch.context() as patch:
             patch.setattr("harmony_runtime.models.weights.load", made)
             with pytest.raises(RunFailed) as caught:
                 train(graph, out, **options)
+        assert (tmp_path / out).exists() == was_there
         return caught.value
 
     return call

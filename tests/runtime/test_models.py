@@ -183,7 +183,6 @@ def test_a_folder_without_a_tokenizer(folder: Path, refused: Refused) -> None:
         (LocalModel(path="/no/such/folder"), "/no/such/folder cannot be read: No such file or directory"),
         (RegistryModel(key="nothing"), "has no key `nothing`"),
         (tiny(tokenizer="/no/such/tokenizer"), "/no/such/tokenizer cannot be read"),
-        (tiny(dtype="float16"), "float16 cannot be trained"),
     ],
 )
 def test_models_that_are_not_there(model: Any, words: str, refused: Refused) -> None:

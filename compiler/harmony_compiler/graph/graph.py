@@ -75,7 +75,9 @@ class Graph:
             "inputs": self.inputs,
             "nodes": {ref: constructor_to_json(node) for ref, node in self.nodes.items()},
             "outputs": list(self.outputs),
-            "origins": {ref: asdict(origin) for ref, origin in self.origins.items()},
+            "origins": {
+                ref: {**asdict(origin), "given": list(origin.given)} for ref, origin in self.origins.items()
+            },
         }
 
     @staticmethod
@@ -136,16 +138,16 @@ def value_to_json(value: Any) -> Any:
 
 
 def _node_from_json(data: Mapping[str, Any]) -> Node:
-    node = _value_from_json(data)
+    node = value_from_json(data)
     if not isinstance(node, Node):
         raise ValueError(f"not a node: {data}")
     return node
 
 
-def _value_from_json(data: Any) -> Any:
+def value_from_json(data: Any) -> Any:
     match data:
         case {"constructor": str(name), "fields": dict(fields)}:
-            return class_of(name)(**{key: _value_from_json(value) for key, value in fields.items()})
+            return class_of(name)(**{key: value_from_json(value) for key, value in fields.items()})
         case {"percent": value}:
             return Percent(value)
         case {"duration": [value, unit]}:
@@ -153,8 +155,8 @@ def _value_from_json(data: Any) -> Any:
         case {"env": name}:
             return Secret(name)
         case {"record": dict(record)}:
-            return {key: _value_from_json(value) for key, value in record.items()}
+            return {key: value_from_json(value) for key, value in record.items()}
         case list():
-            return tuple(_value_from_json(item) for item in data)
+            return tuple(value_from_json(item) for item in data)
         case _:
             return data

@@ -28,9 +28,9 @@ class LoadSettings(Node):
         None,
         at_least=1,
         role="placement",
-        doc="tokens in one micro-batch, padding included; by default the model's context",
+        doc="tokens in one micro-batch, padding included; by default the longest row, and at least 4,096",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
+    dtype: Literal["auto", "float32", "bfloat16"] = field(
         "auto",
         role="placement",
         doc="type of the weights; `auto`: float32, computed in bfloat16 where the device is made for it",

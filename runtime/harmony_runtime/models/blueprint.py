@@ -31,6 +31,9 @@ from harmony_runtime.models.chat import Chat, ChatError, plain_template
 from harmony_runtime.models.scratch import scratch_config
 from harmony_runtime.watch import Watcher
 
+ENOUGH_TOKENS = 4096
+"""A micro-batch of so many tokens keeps a device busy."""
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -63,14 +66,18 @@ class Blueprint:
         return int(longest or self.tokenizer.model_max_length)
 
     def max_batch_tokens(self, longest_row: int) -> int:
-        """Tokens in one micro-batch, padding included."""
+        """Tokens in one micro-batch, padding included: as many as asked for, else enough for speed.
+
+        Not the context: that is one short row at a time for a tiny model, and for a large one tens of
+        thousands of tokens, whose logits alone would fill a device.
+        """
         given = self.settings.max_batch_tokens
         if given is not None and given < longest_row:
             raise RunFailed(
                 f"{self.place}`max_batch_tokens` = {given} is smaller than the longest row of {longest_row} "
                 f"tokens: raise it to {longest_row} or more"
             )
-        return self.context if given is None else given
+        return max(longest_row, ENOUGH_TOKENS) if given is None else given
 
     def check_training(self, largest_id: int, watcher: Watcher) -> None:
         """Refuse to train what would go wrong; `largest_id` is of the tokens to train on."""
@@ -84,11 +91,6 @@ class Blueprint:
             watcher.warning(
                 f"{self.place}weights in bfloat16 keep 8 bits, so updates below 1/256 of a weight are lost: "
                 '`dtype = "auto"` keeps float32 weights'
-            )
-        if self.settings.dtype == "float16":
-            raise RunFailed(
-                f"{self.place}weights in float16 cannot be trained: small gradients vanish in its narrow "
-                'range. Use `dtype = "auto"`, `"float32"` or `"bfloat16"`'
             )
 
     @property

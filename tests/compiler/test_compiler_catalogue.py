@@ -1,0 +1,133 @@
+"""The catalogue: what every node class must say about itself."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import pytest
+
+from harmony_compiler.graph import catalogue
+from harmony_compiler.graph.node import Constructor, Derived, FieldSpec, Node, Settings, schema, summary
+from harmony_compiler.graph.types import (
+    BOOL,
+    FLOAT,
+    INT,
+    NONE,
+    PERCENT,
+    STR,
+    DatasetType,
+    LiteralText,
+    ModelType,
+    SettingsType,
+    Type,
+    options_of,
+)
+from harmony_compiler.graph.values import Percent
+from harmony_compiler.names import names_of_the_language
+
+CLASSES = (*catalogue.CONSTRUCTORS, *catalogue.INTERNAL)
+FIELDS = [(cls, spec) for cls in CLASSES for spec in schema(cls).values()]
+EACH_CLASS = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.constructor)
+EACH_FIELD = pytest.mark.parametrize(
+    ("cls", "spec"), FIELDS, ids=[f"{cls.constructor}.{spec.name}" for cls, spec in FIELDS]
+)
+
+OUTSIDE = {"recipe.seed", "ctx.world_size"}
+"""Names with a dot that a rule or a derived default may ask for."""
+
+
+def fits(value: Any, option: Type) -> bool:
+    """Whether a default may stand in a field of this type."""
+    match option:
+        case LiteralText(text=text):
+            return bool(value == text)
+        case SettingsType(name=name):
+            return isinstance(value, Settings) and value.constructor == name
+        case ModelType() | DatasetType():
+            return False
+    kinds = {BOOL: bool, INT: int, FLOAT: float, STR: str, PERCENT: Percent, NONE: type(None)}
+    return type(value) is kinds.get(option)
+
+
+@EACH_CLASS
+def test_a_class_says_what_it_is(cls: type[Constructor]) -> None:
+    assert summary(cls).endswith(".")
+    assert issubclass(cls, Node | Settings)
+
+
+@EACH_FIELD
+def test_a_field_says_what_it_is(cls: type[Constructor], spec: FieldSpec) -> None:
+    assert spec.doc.strip() == spec.doc != ""
+    assert not spec.doc.endswith(".")
+    assert not spec.doc[0].isupper()
+    assert spec.role in ("semantic", "placement", "watching")
+    assert spec.name.isidentifier()
+
+
+@EACH_FIELD
+def test_a_default_keeps_type_and_bounds(cls: type[Constructor], spec: FieldSpec) -> None:
+    if spec.required or isinstance(spec.default, Derived):
+        return
+    assert any(fits(spec.default, option) for option in options_of(spec.type))
+    number = spec.default.value if isinstance(spec.default, Percent) else spec.default
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        assert spec.bounds.broken_by(number) is None
+
+
+@EACH_FIELD
+def test_a_derived_default_asks_for_what_stands_before_it(cls: type[Constructor], spec: FieldSpec) -> None:
+    if isinstance(spec.default, Derived):
+        names = list(schema(cls))
+        before = {*names[: names.index(spec.name)], *OUTSIDE}
+        assert before.issuperset(spec.default.needs)
+        assert spec.default.text
+
+
+@EACH_CLASS
+def test_a_rule_speaks_of_fields_that_are_there(cls: type[Constructor]) -> None:
+    known = {*schema(cls), *OUTSIDE}
+    for rule in cls.rules:
+        asked = {rule.blame, *rule.beside}
+        assert rule.blame in schema(cls)
+        assert known.issuperset(asked)
+        assert rule.help, "a rule says what to change"
+        words = {name.rpartition(".")[2] for name in asked}
+        for text in (rule.message, rule.help):
+            assert words.issuperset(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+@EACH_CLASS
+def test_groups_and_arguments_are_fields(cls: type[Constructor]) -> None:
+    for group in cls.exactly_one:
+        assert len(group) > 1
+        assert not [name for name in group if schema(cls)[name].required]
+    assert cls.argument is None or schema(cls)[cls.argument].required
+
+
+@EACH_CLASS
+def test_a_constructor_with_all_defaults_can_be_made(cls: type[Constructor]) -> None:
+    """Python sees a derived default as a field without one: nothing but the compiler fills it in."""
+    given = {
+        name: None for name, spec in schema(cls).items() if spec.required or isinstance(spec.default, Derived)
+    }
+    made = cls(**given)
+    assert all(getattr(made, name) == spec.default for name, spec in schema(cls).items() if name not in given)
+
+
+def test_names_are_given_once() -> None:
+    names = [cls.constructor for cls in CLASSES]
+    assert len(set(names)) == len(names)
+    assert not catalogue.LATER & set(names)
+    assert set(names) >= catalogue.LATER_DATASETS
+    assert names_of_the_language() >= {cls.constructor for cls in catalogue.CONSTRUCTORS} | catalogue.LATER
+
+
+@EACH_CLASS
+def test_what_a_class_will_take_later_it_does_not_take_yet(cls: type[Constructor]) -> None:
+    assert not catalogue.later_fields(cls) & set(schema(cls))
+
+
+@EACH_CLASS
+def test_a_class_is_found_by_its_name(cls: type[Constructor]) -> None:
+    assert catalogue.class_of(cls.constructor) is cls
