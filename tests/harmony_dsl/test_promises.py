@@ -1,4 +1,4 @@
-"""What the README promises of a whole run, and what a user tries first, through the real command."""
+"""What a user tries first: a real tokenizer on a real file, many mistakes at once, a slip of the finger."""
 
 from __future__ import annotations
 
@@ -8,32 +8,16 @@ from pathlib import Path
 import pytest
 from dsl_support import ROOT, Harmonyc
 
+from harmony_compiler.compile import compile_recipe
+from harmony_grammar.lexer import scan
+from harmony_grammar.source import Source
+
 SHARED = ROOT.parent / "shared" / "data"
 QUICKSTART = ROOT / "examples" / "quickstart.recipe"
 
 
 def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_the_quickstart_learns_to_sort(harmonyc: Harmonyc, tmp_path: Path) -> None:
-    """Rows that were held out are sorted right by the saved model, as transformers generates."""
-    told = harmonyc("run", str(QUICKSTART), "--out", "run")
-    assert told.code == 0, told.err
-    assert losses(Path("run"))[-1] < 0.1
-
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    saved = tmp_path / "home" / "models" / "quickstart-sorter"
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(saved), AutoTokenizer.from_pretrained(saved)
-    lines = (ROOT / "examples" / "data" / "sort_heldout.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines[:100]]
-    turns = [[{"role": "user", "content": row["question"]}] for row in rows]
-    prompts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
-    ids = model.generate(**prompts, do_sample=False, max_new_tokens=8)
-    answers = tokenizer.batch_decode(ids[:, prompts["input_ids"].shape[1] :], skip_special_tokens=True)
-    right = sum(answer == row["answer"] for answer, row in zip(answers, rows, strict=True))
-    assert right >= 95
 
 
 def test_a_model_with_a_real_tokenizer_learns_from_a_real_file(harmonyc: Harmonyc, tmp_path: Path) -> None:
@@ -44,10 +28,10 @@ def test_a_model_with_a_real_tokenizer_learns_from_a_real_file(harmonyc: Harmony
         f"""
         recipe gsm8k {{ seed = 1 }}
         model newborn = scratch {{
-          hidden_size = 64, layers = 2, heads = 4, kv_heads = 2, context = 512, tokenizer = "{tokenizer}"
+          hidden_size = 32, layers = 1, heads = 4, kv_heads = 2, context = 512, tokenizer = "{tokenizer}"
         }}
         dataset demos = jsonl("{rows}") {{ prompt = "{{{{ question }}}}", completion = "{{{{ answer }}}}" }}
-        train tuned = sft {{ model = newborn, dataset = demos, lr = 5e-3, samples_per_batch = 8, steps = 20 }}
+        train tuned = sft {{ model = newborn, dataset = demos, lr = 1e-2, samples_per_batch = 4, steps = 20 }}
         save tuned as "gsm8k-tuned"
         """
     )
@@ -99,3 +83,14 @@ def test_seven_faults_are_seven_findings(harmonyc: Harmonyc) -> None:
         (13, "unknown-field"),
         (14, "colon-for-equals"),
     ]
+
+
+def test_any_token_of_the_quickstart_may_be_missing() -> None:
+    """Ends in findings or a clean recipe, never in a crash; and never in a flood of findings."""
+    text = QUICKSTART.read_text(encoding="utf-8")
+    for token in scan(Source("quickstart.recipe", text)).tokens:
+        damaged = text[: token.start] + text[token.end :]
+        compilation = compile_recipe(Source("quickstart.recipe", damaged, QUICKSTART))
+        errors = [finding for finding in compilation.diagnostics if finding.severity == "error"]
+        assert (compilation.graph is None) == bool(errors)
+        assert len(errors) <= 4, (token, errors)
