@@ -18,6 +18,7 @@ from harmony_compiler.findings.data import (
     BrokenTemplate,
     EmptyFile,
     MissingFile,
+    MoreFaultyRows,
     UnknownColumn,
     UnknownFilter,
     UnreadableFile,
@@ -147,7 +148,11 @@ def _head(path: Value, files: Files, findings: list[Diagnostic]) -> Columns:
                 findings.append(row)
         elif row is not None:
             rows += 1
-            names.update(dict.fromkeys(row))
+            # JSON can spell halves of characters, which nobody can print or write in a template.
+            names.update(dict.fromkeys(name.encode(errors="replace").decode() for name in row))
+    if bad > MOST_FAULTS:
+        count, most = f"{bad - MOST_FAULTS:,}", str(MOST_FAULTS)
+        findings.append(MoreFaultyRows(span=path.span, path=written, count=count, shown=most))
     if not rows and not bad and not cut:
         findings.append(EmptyFile(span=path.span, path=written))
     return Columns(tuple(names), written) if rows else Columns(None)

@@ -45,6 +45,7 @@ FILES: dict[str, bytes] = {
     "sums.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": "3"}\n',
     "broken.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": }\n',
     "lists.jsonl": b'{"question": "1+1", "answer": "2"}\n["1+2", "3"]\n',
+    "hopeless.jsonl": b"1+1 = 2\n" * 12,
     "empty.jsonl": b"\n\n",
     "latin.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "caf\xe9", "answer": "3"}\n',
 }

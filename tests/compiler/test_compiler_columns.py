@@ -39,6 +39,7 @@ HEADS = {
     "nested values": (b'{"a": {"b": [{"c": 1}]}}\n', ["a"]),
     "names that are no words": ('{"a b": 1, "é": 2, "": 3}\n'.encode(), ["a b", "é", ""]),
     "good rows beside bad ones": (b'{"a": 1}\nnot JSON\n{"b": 2}\n', ["a", "b"]),
+    "half a character": (b'{"a\\ud800": 1}\n', ["a?"]),
     "bad rows alone": (b"not JSON\n", None),
     "nothing": (b"", None),
 }
@@ -99,7 +100,9 @@ def test_a_bad_row_is_shown_in_its_file_at_its_line(
 def test_of_many_bad_rows_the_first_are_shown(folder: Path) -> None:
     (folder / "rows.jsonl").write_bytes(b'{"a": 1}\n' + b"bad\n" * 100)
     found = check_text('dataset d = jsonl("rows.jsonl")\nlet e = d { limit = 1 }\n').diagnostics
-    assert [finding.span.first.line for finding in found] == list(range(2, 2 + MOST_FAULTS))
+    summary, *shown = sorted(found, key=lambda finding: finding.span.source.name != "case.recipe")
+    assert [finding.span.first.line for finding in shown] == list(range(2, 2 + MOST_FAULTS))
+    assert summary.words.message == "`rows.jsonl` has 90 more faulty lines"
 
 
 def test_a_data_file_is_named_so_that_people_find_it(folder: Path) -> None:

@@ -59,6 +59,15 @@ class EmptyFile(Diagnostic):
     path: str
 
 
+class MoreFaultyRows(Diagnostic):
+    code, slug = "E0510", "more-faulty-rows"
+    message = "`{path}` has {count} more faulty lines"
+    label = "the first {shown} are shown"
+    path: str
+    count: str
+    shown: str
+
+
 class UnreadableRecipe(Diagnostic):
     code, slug = "E0509", "unreadable-recipe"
     message = "`{path}` cannot be read: {reason}"

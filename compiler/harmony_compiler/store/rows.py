@@ -1,12 +1,8 @@
-"""Reading rows of JSON lines with their places: what checker and runtime say about a bad line.
-
-Only the faults are read here; the rows themselves are the `datasets` library's work.
-"""
+"""Reading rows of JSON lines with their places: what checker and runtime say about a bad line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +43,6 @@ def read_line(file: Path, number: int, line: str) -> dict[str, Any] | Diagnostic
     if not isinstance(row, dict):
         return RowNotAnObject(span=_span(file, number, line, 0, len(line.rstrip())), found=_kind(row))
     return row
-
-
-def faults(file: Path, lines: Iterable[str]) -> Iterator[Diagnostic]:
-    """Every faulty line of a file, in order."""
-    for number, line in enumerate(lines, start=1):
-        found = read_line(file, number, line)
-        if isinstance(found, Diagnostic):
-            yield found
 
 
 def _span(file: Path, number: int, line: str, start: int, end: int) -> Span:
