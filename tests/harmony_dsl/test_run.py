@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dsl_support import Harmonyc, Write
+from dsl_support import ROOT, Harmonyc, Write
 
 LONG = ("steps = 3", "steps = 100_000")
 
@@ -185,3 +186,13 @@ def test_stopping_before_the_runtime_is_there(write: Write) -> None:
     )
     assert told.returncode == 130
     assert told.stderr == "harmonyc: interrupted\n"
+
+
+@pytest.mark.parametrize("name", ["metrics", "timings"])
+def test_every_number_of_a_step_is_documented(name: str, harmonyc: Harmonyc, write: Write) -> None:
+    page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    table = page.partition(f"## {name}.jsonl")[2].partition("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert harmonyc("run", write().name, "--out", "there").code == 0
+    for line in Path(f"there/{name}.jsonl").read_text(encoding="utf-8").splitlines():
+        assert list(json.loads(line)) == documented
