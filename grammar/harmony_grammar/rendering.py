@@ -126,9 +126,12 @@ def _render(finding: Diagnostic, paint: _Paint) -> str:
     lines = [paint(finding.severity, header) + paint("bold", f": {words.message}")]
     for source, marks in by_source.items():
         at = place if source is finding.span.source else source.position(_first_offset(source, finding))
-        lines.append(" " * gutter + paint("line", "--> ") + f"{_shown(source.name)}:{at.line}:{at.column}")
-        lines.append(bar)
-        lines += _excerpt(source, marks, gutter, bar, paint)
+        # Of a file that could not be read there is nothing to show.
+        readable = source.text or any(mark.message for mark in marks)
+        column = f":{at.line}:{at.column}" if readable else ""
+        lines.append(" " * gutter + paint("line", "--> ") + _shown(source.name) + column)
+        if readable:
+            lines += [bar, *_excerpt(source, marks, gutter, bar, paint)]
         lines.append(bar)
     notes = [*words.notes, *([f"help: {words.help}"] if words.help else [])]
     sign = " " * gutter + " " + paint("line", "=") + " "

@@ -126,6 +126,10 @@ def test_empty_spans_and_the_end_of_the_text() -> None:
     assert "2 |\n  | ^ here" in shown(span=Source("a", "b\n").span(2, 2))
 
 
+def test_of_a_file_that_could_not_be_read_only_the_name_is_shown() -> None:
+    assert shown(span=Source("a", "").span(0, 0), cause="").splitlines()[1] == " --> a"
+
+
 def test_long_lines_are_cut() -> None:
     source = Source("a", "x = [" + "1, " * 400 + "bad, " + "2, " * 400 + "]")
     lines = shown(span=at(source, "bad")).splitlines()
