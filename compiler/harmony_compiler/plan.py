@@ -6,7 +6,6 @@ their steps where the rows can be counted, what is saved, and what the launch wa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,15 +66,13 @@ def _lines(path: Path) -> int:
 
 
 def steps_of(graph: Graph, ref: Ref) -> int | None:
-    """The optimiser steps of a stage: `steps`, or ceil(epochs * rows / rows per step)."""
+    """The optimiser steps of a stage, where they are given or its rows can be counted."""
     node = graph.nodes[ref]
-    assert isinstance(node, Algorithm)
+    assert isinstance(node, Sft)
     if node.steps is not None:
         return node.steps
-    if not isinstance(node, Sft) or node.epochs is None:
-        return None
     rows = rows_of(graph, node.dataset)
-    return None if rows is None else math.ceil(node.epochs * rows / node.samples_per_batch)
+    return None if rows is None else node.steps_over(rows)
 
 
 def _title(graph: Graph, ref: Ref, node: Constructor) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harmony_compiler.graph import catalogue
+from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.node import Constructor, Derived, FieldSpec, Node, Settings, schema, summary
 from harmony_compiler.graph.types import (
     BOOL,
@@ -23,7 +24,7 @@ from harmony_compiler.graph.types import (
     Type,
     options_of,
 )
-from harmony_compiler.graph.values import Percent
+from harmony_compiler.graph.values import Percent, Ref
 from harmony_compiler.names import names_of_the_language
 
 CLASSES = (*catalogue.CONSTRUCTORS, *catalogue.INTERNAL)
@@ -131,3 +132,14 @@ def test_what_a_class_will_take_later_it_does_not_take_yet(cls: type[Constructor
 @EACH_CLASS
 def test_a_class_is_found_by_its_name(cls: type[Constructor]) -> None:
     assert catalogue.class_of(cls.constructor) is cls
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "per_step", "steps"),
+    [(1, 10, 4, 3), (1.0, 12, 4, 3), (1.1, 10, 1, 11), (0.1, 10, 4, 1), (3, 1000, 64, 47), (0.3, 10, 3, 1)],
+)
+def test_epochs_become_steps_as_their_decimal_is_written(
+    epochs: float, rows: int, per_step: int, steps: int
+) -> None:
+    stage = Sft(model=Ref("m"), dataset=Ref("d"), seed=0, epochs=epochs, samples_per_batch=per_step)
+    assert stage.steps_over(rows) == steps

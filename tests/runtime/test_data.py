@@ -17,7 +17,7 @@ from runtime_support import DATA, Told, graph_of, json_lines, sums, tiny, traini
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.mapping import Mapping
-from harmony_runtime.data.order import Order, micro_batches, steps_of
+from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.sources import RawRows
 from harmony_runtime.failures import RunFailed
 
@@ -200,14 +200,6 @@ def test_epochs_differ_and_seeds_differ() -> None:
     first, second = order.take(20), order.take(20)
     assert not torch.equal(first, second)
     assert not torch.equal(first, other.take(20))
-
-
-@pytest.mark.parametrize(
-    ("epochs", "rows", "per_step", "steps"),
-    [(1, 10, 4, 3), (1.0, 12, 4, 3), (1.1, 10, 1, 11), (0.1, 10, 4, 1), (3, 1000, 64, 47), (0.3, 10, 3, 1)],
-)
-def test_steps(epochs: float, rows: int, per_step: int, steps: int) -> None:
-    assert steps_of(epochs, rows, per_step) == steps
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=30), st.integers(20, 100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,21 @@ class Algorithm(Node):
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the stage's random streams")
 
     exactly_one = (("epochs", "steps"),)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of the dataset in one optimiser step."""
+        raise NotImplementedError
+
+    def steps_over(self, rows: int) -> int:
+        """Optimiser steps over a dataset of `rows`; the last one may reach into the next pass."""
+        if self.epochs is None:
+            assert self.steps is not None
+            return self.steps
+        from fractions import Fraction  # it costs more than all node classes together
+
+        # By the decimal that the recipe writes: in floats, 1.1 * 10 is more than 11.
+        return math.ceil(Fraction(repr(self.epochs)) * rows / self.rows_per_step)
 
     @classmethod
     def result(cls, given: Mapping[str, Any]) -> Type:
@@ -58,3 +74,7 @@ class Sft(Algorithm):
     train_on: Literal["last", "all", "everything"] = field(
         "last", doc="the last assistant turn, every assistant turn, or every token"
     )
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.samples_per_batch

@@ -19,7 +19,7 @@ from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.mapping import Mapping
-from harmony_runtime.data.order import Order, micro_batches, steps_of
+from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.sources import RawRows
 from harmony_runtime.data.tokens import TokenRows, say_counts, tokenise
 from harmony_runtime.failures import RunFailed, place
@@ -56,9 +56,8 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
     say_counts(counts, tokens, dataset_place, blueprint.context, run.watcher)
     blueprint.check_training(int(rows.ids_N.max()), run.watcher)
 
-    per_step = node.samples_per_batch
-    steps = node.steps if node.epochs is None else steps_of(node.epochs, len(rows), per_step)
-    assert steps is not None
+    per_step = node.rows_per_step
+    steps = node.steps_over(len(rows))
     if counts.with_nothing_to_train_on:
         order = Order(len(rows), node.seed)
         for step in range(steps):

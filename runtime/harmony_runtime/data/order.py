@@ -5,20 +5,12 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from harmony_runtime.context import stream
-
-
-def steps_of(epochs: float, rows: int, rows_per_step: int) -> int:
-    """Steps of `epochs` passes over the rows; the last step may reach into the next pass."""
-    # By the decimal that the recipe writes: in floats, 1.1 * 10 is more than 11.
-    return math.ceil(Fraction(repr(epochs)) * rows / rows_per_step)
 
 
 class Order:
