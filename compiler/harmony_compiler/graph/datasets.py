@@ -22,7 +22,6 @@ from harmony_compiler.graph.types import (
 from harmony_compiler.graph.values import Ref
 
 Template = Annotated[str, TEMPLATE]
-PromptRows = Annotated[Ref, DatasetType("Prompt")]
 ThreadRows = Annotated[Ref, DatasetType("Thread")]
 
 

@@ -57,13 +57,3 @@ def keys(root: Path) -> list[str]:
 def write_manifest(folder: Path, entry: Entry) -> None:
     data = {"format_version": FORMAT_VERSION, **asdict(entry)}
     (folder / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def free_key(root: Path, key: str) -> str:
-    """`key`, or the first of `key-2`, `key-3`, … that nothing holds."""
-    number = 2
-    free = key
-    while (root / free).exists():
-        free = f"{key}-{number}"
-        number += 1
-    return free
