@@ -65,7 +65,7 @@ class _Finding:
     """Makes its subclasses behave as frozen dataclasses with keyword arguments would.
 
     They are none, since a dataclass generates and compiles six methods a class: for a hundred kinds of
-    findings that is half the time of a whole `check`, spent before the recipe is read.
+    findings that is a quarter of a whole `check`, spent before the recipe is read.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
