@@ -42,7 +42,7 @@ def parse_file(source: Source) -> Parsed:
     reader = _Reader(source, scanned.comments, findings)
     declarations = tuple(reader.read_all(tokens))
     tree = File(source, declarations, tuple(scanned.comments), reader.complete)
-    return Parsed(tree, _one_a_line(findings, reader.certain))
+    return Parsed(tree, _one_an_item(findings, reader.certain, scanned.tokens))
 
 
 def parse_expression(source: Source) -> tuple[Expression, tuple[Diagnostic, ...]]:
@@ -54,7 +54,7 @@ def parse_expression(source: Source) -> tuple[Expression, tuple[Diagnostic, ...]
     expression = reader.read(tokens, "expression")
     if expression is None:
         expression = Broken(source.span(0, len(source.text)))
-    return expression, _one_a_line(findings, reader.certain)
+    return expression, _one_an_item(findings, reader.certain, scanned.tokens)
 
 
 class _Reader:
@@ -146,9 +146,16 @@ def _declarations(tokens: Iterable[Token]) -> Iterator[list[Token]]:
         yield declaration
 
 
-def _one_a_line(findings: list[Diagnostic], certain: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """The findings in the order of the text; of several on one line the first one found: it is the cause."""
-    by_line: dict[int, Diagnostic] = {}
+def _one_an_item(
+    findings: list[Diagnostic], certain: list[Diagnostic], tokens: list[Token]
+) -> tuple[Diagnostic, ...]:
+    """The findings in the order of the text; of several about one item, the first one found: it is the cause.
+
+    An item is what stands on one line between two commas: a field, an argument, most often the whole line.
+    """
+    separators = [token.start for token in tokens if token.kind in (",", ";")]
+    causes: dict[tuple[int, int], Diagnostic] = {}
     for finding in findings:
-        by_line.setdefault(finding.span.first.line, finding)
-    return tuple(sorted([*by_line.values(), *certain], key=lambda finding: finding.span.start))
+        item = finding.span.first.line, bisect_left(separators, finding.span.start)
+        causes.setdefault(item, finding)
+    return tuple(sorted([*causes.values(), *certain], key=lambda finding: finding.span.start))

@@ -63,6 +63,12 @@ def test_deletions_are_blamed_on_their_line() -> None:
     assert share[True] / share.total() >= LEAST_SHARE
 
 
+def test_several_faults_on_one_line_are_all_reported() -> None:
+    text = "model base = scratch { hidden_size: 96, layers = 2; heads = 4, context = 3 kg }\n"
+    assert slugs(text) == [(1, "colon-for-equals"), (1, "semicolon"), (1, "unexpected")]
+    assert slugs("let a = [1 2, 3 4]\n") == [(1, "missing-comma"), (1, "missing-comma")]
+
+
 def test_several_faults_are_all_reported() -> None:
     text = (
         "let a = [1 2]\n"
