@@ -10,9 +10,7 @@ from typing import Any
 from harmony_compiler.graph.types import DURATION, FLOAT, INT, PERCENT, SECRET, STR, LiteralText, Type
 from harmony_compiler.graph.values import Percent
 from harmony_compiler.typed import Value
-
-LARGEST_INT = 2**63 - 1
-"""What a 64-bit integer holds; larger results are findings."""
+from harmony_grammar.literals import LARGEST_INT
 
 
 class NoValueError(Exception):

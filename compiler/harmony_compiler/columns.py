@@ -24,17 +24,13 @@ from harmony_compiler.findings.data import (
     UnreadableFile,
 )
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
-from harmony_compiler.graph.models import LocalModel
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.types import PATH, TEMPLATE
 from harmony_compiler.names import close_to
-from harmony_compiler.store.rows import read_line
+from harmony_compiler.store.rows import SHOWN, read_line
 from harmony_compiler.typed import Made, Value
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Span
-
-MOST_FAULTS = 10
-"""Bad lines of one file that are shown."""
 
 _WORD = r"\{\{\s*(?!(?:[Tt]rue|[Ff]alse|[Nn]one|and|else|if|in|is|not|or)\b)([A-Za-z_]\w*)\s*\}\}"
 _PLAIN_VARIABLE = re.compile(_WORD, re.ASCII)
@@ -75,16 +71,16 @@ def _paths(value: Value) -> Iterator[Value]:
 
 def _missing_files(made: Made, files: Files) -> Iterator[Diagnostic]:
     for name, value in made.given.items():
-        if not schema(made.cls)[name].names_files:
+        spec = schema(made.cls)[name]
+        if not spec.names_files:
             continue
-        wants_folder = name == "tokenizer" or (issubclass(made.cls, LocalModel) and name == "path")
         for path in _paths(value):
             place, written = Path(path.data), _written(path)
             if not files.exists(place):
                 suggestion = close_to(place.name, files.names_in(place.parent))
                 yield MissingFile(span=path.span, path=written, looked=path.data, suggestion=suggestion)
-            elif files.is_folder(place) != wants_folder:
-                reason = "it is a file, not a folder" if wants_folder else "it is a folder"
+            elif files.is_folder(place) != spec.folder:
+                reason = "it is a file, not a folder" if spec.folder else "it is a folder"
                 yield UnreadableFile(span=path.span, path=written, reason=reason)
 
 
@@ -144,14 +140,14 @@ def _head(path: Value, files: Files, findings: list[Diagnostic]) -> Columns:
             return Columns(None)
         if isinstance(row, Diagnostic):
             bad += 1
-            if bad <= MOST_FAULTS:
+            if bad <= SHOWN:
                 findings.append(row)
         elif row is not None:
             rows += 1
             # JSON can spell halves of characters, which nobody can print or write in a template.
             names.update(dict.fromkeys(name.encode(errors="replace").decode() for name in row))
-    if bad > MOST_FAULTS:
-        count, most = f"{bad - MOST_FAULTS:,}", str(MOST_FAULTS)
+    if bad > SHOWN:
+        count, most = f"{bad - SHOWN:,}", str(SHOWN)
         findings.append(MoreFaultyRows(span=path.span, path=written, count=count, shown=most))
     if not rows and not bad and not cut:
         findings.append(EmptyFile(span=path.span, path=written))
@@ -190,7 +186,7 @@ def _check_variable(name: str, span: Span, columns: Columns) -> Iterator[Diagnos
 
 
 def _check_jinja(template: Value, columns: Columns) -> Iterator[Diagnostic]:
-    # jinja2 is only imported for templates that need it: the import costs as much as the rest of a check.
+    # Most templates need no jinja2, and its import is a good part of a check.
     from jinja2 import TemplateSyntaxError, meta, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -29,6 +29,14 @@ class Files(Protocol):
         """What is in a folder; nothing where it cannot be read."""
         ...
 
+    def filled_lines(self, path: Path) -> int:
+        """How many lines of a file are not blank.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
     def head(self, path: Path, limit: int) -> bytes:
         """The first `limit` bytes of a file.
 
@@ -55,6 +63,10 @@ class Disk:
             return sorted(entry.name for entry in folder.iterdir())
         except (OSError, ValueError):
             return []
+
+    def filled_lines(self, path: Path) -> int:
+        with path.open("rb") as stream:
+            return sum(1 for line in stream if line.strip())
 
     def head(self, path: Path, limit: int) -> bytes:
         with path.open("rb") as stream:

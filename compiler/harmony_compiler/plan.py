@@ -7,10 +7,12 @@ their steps where the rows can be counted, what is saved, and what the launch wa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmony_compiler.graph.algorithms import Algorithm, Sft
+from harmony_compiler.files import DISK, Files
+from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_compiler.graph.graph import Graph, value_from_json
 from harmony_compiler.graph.models import Reloaded
@@ -19,77 +21,75 @@ from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
 
 
-def plan_json(graph: Graph) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Counts:
+    """What can be counted without the runtime: rows of datasets, steps of stages; None where it cannot."""
+
+    rows: dict[Ref, int | None]
+    steps: dict[Ref, int | None]
+
+
+def count(graph: Graph, files: Files) -> Counts:
+    counts = Counts({}, {})
+    for ref, node in graph.nodes.items():
+        match node:
+            case Rows():
+                counts.rows[ref] = _rows(node, files)
+            case Sft(steps=None):
+                rows = counts.rows[node.dataset]
+                counts.steps[ref] = None if rows is None else node.steps_over(rows)
+            case Sft():
+                counts.steps[ref] = node.steps
+    return counts
+
+
+def _rows(node: Rows, files: Files) -> int | None:
+    match node:
+        case LiteralRows(split="train"):
+            rows = len(node.items)
+        case JsonLines(split="train"):
+            paths = (node.path,) if isinstance(node.path, str) else node.path
+            try:
+                rows = sum(files.filled_lines(Path(path)) for path in paths)
+            except OSError:
+                return None
+        case _:
+            return None
+    return min(rows, node.limit) if node.limit is not None else rows
+
+
+def plan_json(graph: Graph, files: Files = DISK) -> dict[str, Any]:
     """The graph as JSON, with the rows and steps that could be counted."""
-    counted = {ref: rows_of(graph, ref) for ref, node in graph.nodes.items() if isinstance(node, Rows)}
-    steps = {ref: steps_of(graph, ref) for ref, node in graph.nodes.items() if isinstance(node, Algorithm)}
-    return {**graph.to_json(), "rows": counted, "steps": steps}
+    counts = count(graph, files)
+    return {**graph.to_json(), "rows": counts.rows, "steps": counts.steps}
 
 
-def plan_text(graph: Graph) -> str:
+def plan_text(graph: Graph, files: Files = DISK) -> str:
     """The plan as people read it."""
-    launch = graph.launch
+    launch, counts = graph.launch, count(graph, files)
     devices = "one device" if launch.world_size == 1 else f"{launch.world_size} processes"
     lines = [f"recipe {graph.name}, seed {graph.seed}, on {devices}"]
     if graph.inputs:
         lines += ["", "inputs"]
         values = {name: value_from_json(value) for name, value in graph.inputs.items()}
         lines += [f"  {name} = {_shown(value, graph)}" for name, value in values.items()]
-    for ref, node in graph.nodes.items():
-        lines += ["", _title(graph, ref, node)]
+    for ref in graph.nodes:
+        lines += ["", _title(graph, ref, counts)]
         lines += _fields(graph, ref)
     lines += ["", "outputs"]
     lines += [f"  {_output(graph, ref)}" for ref in graph.outputs]
     return "\n".join(lines) + "\n"
 
 
-def rows_of(graph: Graph, ref: Ref) -> int | None:
-    """How many rows a dataset has, where that can be counted without the runtime."""
-    node = graph.nodes[ref]
-    match node:
-        case LiteralRows(split="train"):
-            count = len(node.items)
-        case JsonLines(split="train"):
-            paths = (node.path,) if isinstance(node.path, str) else node.path
-            try:
-                count = sum(_lines(Path(path)) for path in paths)
-            except OSError:
-                return None
-        case _:
-            return None
-    return min(count, node.limit) if node.limit is not None else count
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as stream:
-        return sum(1 for line in stream if line.strip())
-
-
-def steps_of(graph: Graph, ref: Ref) -> int | None:
-    """The optimiser steps of a stage, where they are given or its rows can be counted."""
-    node = graph.nodes[ref]
-    assert isinstance(node, Sft)
-    if node.steps is not None:
-        return node.steps
-    rows = rows_of(graph, node.dataset)
-    return None if rows is None else node.steps_over(rows)
-
-
-def _title(graph: Graph, ref: Ref, node: Constructor) -> str:
-    origin, name = graph.origins[ref], _name(graph, ref)
+def _title(graph: Graph, ref: Ref, counts: Counts) -> str:
+    node, origin, name = graph.nodes[ref], graph.origins[ref], _name(graph, ref)
     title = name if origin.name == node.constructor else f"{name} = {node.constructor}"
-    place = f"{origin.file}:{origin.line}"
-    facts = [place]
-    if isinstance(node, Rows) and (rows := rows_of(graph, ref)) is not None:
-        facts.append(_counted(rows, "row"))
-    if isinstance(node, Algorithm) and (steps := steps_of(graph, ref)) is not None:
-        facts.append(_counted(steps, "step"))
+    facts = [f"{origin.file}:{origin.line}"]
+    for counted, thing in ((counts.rows, "row"), (counts.steps, "step")):
+        if (number := counted.get(ref)) is not None:
+            facts.append(f"{number:,} {thing}{'' if number == 1 else 's'}")
     doc = f"\n  # {origin.doc.splitlines()[0]}" if origin.doc else ""
     return f"{title}  ({', '.join(facts)}){doc}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _name(graph: Graph, ref: Ref) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harmony_dsl.cli.output import Refused, say
 from harmony_dsl.cli.parser import Parser, add_recipe_options, read_recipe_options
-from harmony_dsl.cli.recipes import compile_path, show
+from harmony_dsl.cli.recipes import graph_of
 
 SUMMARY = "write a recipe's graph as JSON"
 
@@ -22,11 +21,10 @@ def configure(parser: Parser) -> None:
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
     options = parser.read(arguments)
-    compilation = compile_path(options.file, read_recipe_options(parser, options))
-    show(compilation.diagnostics, sys.stderr)
-    if compilation.graph is None:
+    graph = graph_of(options.file, read_recipe_options(parser, options))
+    if graph is None:
         return 1
-    text = json.dumps(compilation.graph.to_json(), indent=2)
+    text = json.dumps(graph.to_json(), indent=2)
     if options.output is None:
         say(text)
         return 0

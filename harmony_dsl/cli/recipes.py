@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
@@ -10,6 +11,7 @@ from harmony_dsl.cli.parser import Request
 
 if TYPE_CHECKING:
     from harmony_compiler.compile import Compilation
+    from harmony_compiler.graph.graph import Graph
     from harmony_grammar.diagnostics import Diagnostic
 
 
@@ -26,6 +28,13 @@ def compile_path(path: str, request: Request) -> Compilation:
     return compile_recipe(
         source, settings=request.settings, launch=request.launch, registry=home() / "models"
     )
+
+
+def graph_of(path: str, request: Request) -> Graph | None:
+    """The graph of the recipe at `path`, for what comes after a check; findings go to standard error."""
+    compilation = compile_path(path, request)
+    show(compilation.diagnostics, sys.stderr)
+    return compilation.graph
 
 
 def show(findings: Sequence[Diagnostic], stream: TextIO) -> None:

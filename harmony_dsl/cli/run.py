@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harmony_dsl.cli.output import Refused, complain
 from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options
-from harmony_dsl.cli.recipes import compile_path, show
+from harmony_dsl.cli.recipes import graph_of, show
 
 if TYPE_CHECKING:
     from harmony_compiler.graph.graph import Graph
@@ -58,9 +58,7 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
 
 def _compile(path: str, request: Request) -> Graph | None:
-    compilation = compile_path(path, request)
-    show(compilation.diagnostics, sys.stderr)
-    graph = compilation.graph
+    graph = graph_of(path, request)
     if graph is not None and not graph.outputs:
         raise Refused(
             f"{path} trains, evaluates and saves nothing: it is there to be imported. "

@@ -1,5 +1,7 @@
 """The executor: walks a graph and leaves a run folder and saved models behind.
 
+A graph holds what its outputs need and nothing else, each node after everything that it reads.
+
 First everything that can be known without weights: the graph, the registry's keys, models' configurations and
 tokenizers, all rows of all datasets in tokens. Only then stages train, one after another, and what is asked
 for is saved.
@@ -11,7 +13,6 @@ import platform
 import shutil
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -103,10 +104,9 @@ class _Walk:
         self._graph = graph
         self._folder = folder
         self._registry = registry
-        needed = _needed(graph)
-        self._identities = self._identify(needed)
-        self._stages = [ref for ref in needed if isinstance(graph.nodes[ref], Algorithm)]
-        self._saves = [(ref, node) for ref in needed if isinstance(node := graph.nodes[ref], Save)]
+        self._identities = self._identify()
+        self._stages = [ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm)]
+        self._saves = [(ref, node) for ref, node in graph.nodes.items() if isinstance(node, Save)]
         self._names = _names(graph, self._stages)
         self._places = {ref: folder.stage(self._identities[ref]) for ref in self._stages}
         blueprints = Blueprints(graph, self._places, registry)
@@ -135,22 +135,24 @@ class _Walk:
         saved = self._save()
         return Summary(folder.path, stages, saved, perf_counter() - self._started)
 
-    def _identify(self, needed: list[Ref]) -> dict[Ref, str]:
+    def _identify(self) -> dict[Ref, str]:
         """The identities; a registry's key stands for what it held when the run first started."""
+        graph = self._graph
         held: dict[str, str] = self._folder.manifest["registry"]
 
         def content(path: str) -> str:
             try:
                 found = content_hash(path)
             except OSError as fault:
-                raise RunFailed(f"{_who_names(path, part)}{path} cannot be read: {fault.strerror}") from fault
+                raise RunFailed(
+                    f"{_who_names(path, graph)}{path} cannot be read: {fault.strerror}"
+                ) from fault
             return held.setdefault(path, found) if Path(path).parent == self._registry else found
 
-        part = replace(self._graph, nodes={ref: self._graph.nodes[ref] for ref in needed})
-        for ref, node in part.nodes.items():
+        for ref, node in graph.nodes.items():
             if isinstance(node, RegistryModel) and saved_models.holder(self._registry, node.key) is None:
-                raise RunFailed(f"{place(part, ref)}the registry {self._registry} has no key `{node.key}`")
-        return identities(part, content, self._registry)
+                raise RunFailed(f"{place(graph, ref)}the registry {self._registry} has no key `{node.key}`")
+        return identities(graph, content, self._registry)
 
     def _prepare(self) -> dict[Ref, Stage]:
         """Check everything that needs no weights, for the stages that are not finished."""
@@ -272,21 +274,6 @@ class _Faults:
             raise RunFailed(*self._faults, exit_code=self._exit_code)
 
 
-def _needed(graph: Graph) -> list[Ref]:
-    """What the outputs need, each after everything that it reads."""
-    order: dict[Ref, None] = {}
-
-    def visit(ref: Ref) -> None:
-        if ref not in order:
-            for source in graph.needs(ref):
-                visit(source)
-            order[ref] = None
-
-    for output in graph.outputs:
-        visit(output)
-    return list(order)
-
-
 def _facts(stage: Stage) -> dict[str, Any]:
     """What the manifest keeps of a stage."""
     return {"identity": stage.identity, "steps": stage.steps, "seed": stage.seed, **stage.counts}
@@ -309,8 +296,7 @@ def _names(graph: Graph, stages: list[Ref]) -> dict[Ref, str]:
 
 
 def _refuse_unknown(graph: Graph) -> None:
-    for ref in _needed(graph):
-        node = graph.nodes[ref]
+    for ref, node in graph.nodes.items():
         if isinstance(node, Algorithm) and type(node) not in TRAININGS:
             raise RunFailed(
                 f"{place(graph, ref)}this version cannot train with `{node.constructor}`", exit_code=2

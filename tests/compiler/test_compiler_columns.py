@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from compiler_support import check_text, codes
 
-from harmony_compiler.columns import MOST_FAULTS
 from harmony_compiler.compile import compile_recipe
 from harmony_compiler.files import HEAD, Disk
+from harmony_compiler.store.rows import SHOWN
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Source
 
@@ -101,7 +101,7 @@ def test_of_many_bad_rows_the_first_are_shown(folder: Path) -> None:
     (folder / "rows.jsonl").write_bytes(b'{"a": 1}\n' + b"bad\n" * 100)
     found = check_text('dataset d = jsonl("rows.jsonl")\nlet e = d { limit = 1 }\n').diagnostics
     summary, *shown = sorted(found, key=lambda finding: finding.span.source.name != "case.recipe")
-    assert [finding.span.first.line for finding in shown] == list(range(2, 2 + MOST_FAULTS))
+    assert [finding.span.first.line for finding in shown] == list(range(2, 2 + SHOWN))
     assert summary.words.message == "`rows.jsonl` has 90 more faulty lines"
 
 

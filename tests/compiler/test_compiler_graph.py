@@ -99,6 +99,15 @@ def test_what_is_no_graph_is_refused(data: dict[str, Any]) -> None:
         Graph.from_json(data)
 
 
+def test_a_graph_whose_parts_do_not_meet_is_refused() -> None:
+    data = graph_of(GOOD).to_json()
+    backwards = {**data, "nodes": dict(reversed(data["nodes"].items()))}
+    with pytest.raises(ValueError, match="which does not stand before it"):
+        Graph.from_json(backwards)
+    with pytest.raises(ValueError, match="the output `nothing` is no node"):
+        Graph.from_json({**data, "outputs": ["nothing"]})
+
+
 def test_the_json_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "do-not-show")
     written = json.dumps(graph_of(RICH).to_json())

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from compiler_support import GOOD, check_text, graph_of, replaced
 
+from harmony_compiler.files import Disk
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.plan import plan_json, plan_text
 
@@ -70,6 +71,19 @@ def test_rows_and_steps_are_counted_where_they_can_be() -> None:
     plan = plan_json(graph)
     assert by_name(graph, plan["rows"]) == {"sums": 2, "few": 1, "inline": 4, "sliced": None}
     assert by_name(graph, plan["steps"]) == {"warm": 2, "tuned": 1000, "side": None, "other": 1}
+
+
+def test_each_file_is_counted_once_through_files() -> None:
+    class Counting(Disk):
+        counted: ClassVar[list[str]] = []
+
+        def filled_lines(self, path: Path) -> int:
+            self.counted.append(path.name)
+            return 40
+
+    graph = graph_of(replaced(GOOD, ("steps = 3", "epochs = 1")))
+    assert list(plan_json(graph, Counting())["steps"].values()) == [10]
+    assert Counting.counted == ["sums.jsonl"]
 
 
 STEPS = [("epochs = 1", 1), ("epochs = 3", 2), ("epochs = 0.01", 1), ("epochs = 2.5", 2), ("steps = 9", 9)]

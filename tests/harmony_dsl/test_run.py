@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,3 +197,25 @@ def test_every_number_of_a_step_is_documented(name: str, harmonyc: Harmonyc, wri
     assert harmonyc("run", write().name, "--out", "there").code == 0
     for line in Path(f"there/{name}.jsonl").read_text(encoding="utf-8").splitlines():
         assert list(json.loads(line)) == documented
+
+
+def test_a_model_of_the_hub_is_taken_from_its_cache(
+    harmonyc: Harmonyc, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By revision, and as the model that it is: training goes on as from the same files in a folder."""
+    assert harmonyc("run", write().name).code == 0
+    folder = tmp_path / "home" / "models" / "small"
+    cached, commit = tmp_path / "hub" / "models--nobody--adder", "0123456789" * 4
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "v1").write_text(commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(cached.parent))
+    models = {"hub": 'hf("nobody/adder", revision = "v1")', "folder": f'local("{folder}")'}
+    for key, model in models.items():
+        text = re.sub(r"scratch \{.*?\n\}", model, write().read_text(encoding="utf-8"), flags=re.DOTALL)
+        Path(f"{key}.recipe").write_text(text, encoding="utf-8")
+        run = start(f"{key}.recipe", "--set", f"key={key}")  # the cache's place is read at the first import
+        assert run.wait(60) == 0, run.communicate()
+    hub, local = (folder.with_name(key) / "model.safetensors" for key in models)
+    assert hub.read_bytes() == local.read_bytes()
+    assert hub.read_bytes() != (folder / "model.safetensors").read_bytes()

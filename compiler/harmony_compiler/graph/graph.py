@@ -90,7 +90,7 @@ class Graph:
         if data.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"not a graph of format version {FORMAT_VERSION}")
         try:
-            return Graph(
+            graph = Graph(
                 name=data["name"],
                 seed=data["seed"],
                 nodes={Ref(ref): _node_from_json(node) for ref, node in data["nodes"].items()},
@@ -102,8 +102,21 @@ class Graph:
                 inputs=data["inputs"],
                 launch=Launch(**data["launch"]),
             )
+            graph._check_order()
         except (KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"not a graph: {fault}") from fault
+        return graph
+
+    def _check_order(self) -> None:
+        known: set[Ref] = set()
+        for ref in self.nodes:
+            for needed in self.needs(ref):
+                if needed not in known:
+                    raise ValueError(f"`{ref}` reads `{needed}`, which does not stand before it")
+            known.add(ref)
+        for ref in self.outputs:
+            if ref not in known:
+                raise ValueError(f"the output `{ref}` is no node")
 
 
 def references(node: Constructor) -> Iterator[Ref]:

@@ -89,7 +89,9 @@ class LocalModel(LoadSettings):
     argument = "path"
     rules = LOAD_RULES
 
-    path: Annotated[str, PATH] = field(doc="folder with config, safetensors weights and tokenizer")
+    path: Annotated[str, PATH] = field(
+        folder=True, doc="folder with config, safetensors weights and tokenizer"
+    )
     trust_remote_code: bool = field(False, doc="run code that the folder brings; only for code you have read")
 
 
@@ -134,7 +136,7 @@ class ScratchModel(LoadSettings):
     )
     tied: bool = field(True, doc="one matrix for embedding and output head")
     tokenizer: Annotated[str, Union((LiteralText("chars"), PATH))] = field(
-        "chars", doc="`chars` (printable ASCII, one token a character) or a tokenizer folder"
+        "chars", folder=True, doc="`chars` (printable ASCII, one token a character) or a tokenizer folder"
     )
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the initial weights")
 

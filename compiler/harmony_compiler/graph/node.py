@@ -80,6 +80,8 @@ class FieldSpec:
     doc: str
     bounds: Bounds
     role: Role
+    folder: bool
+    """Whether a path here names a folder, not a file."""
 
     @property
     def required(self) -> bool:
@@ -105,9 +107,11 @@ def field(
     below: float | None = None,
     at_most: float | None = None,
     role: Role = "semantic",
+    folder: bool = False,
 ) -> Any:
     """Declare a field of a constructor. Without a default it is required."""
-    spec = {"default": default, "doc": doc, "bounds": Bounds(above, at_least, below, at_most), "role": role}
+    bounds = Bounds(above, at_least, below, at_most)
+    spec = {"default": default, "doc": doc, "bounds": bounds, "role": role, "folder": folder}
     # Python sees a derived default only where the compiler did not fill it in: as a field without one.
     plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
     return dataclasses.field(**plain, metadata=spec)

@@ -9,6 +9,9 @@ from typing import Any
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Source, Span
 
+SHOWN = 10
+"""Faulty rows of one file or dataset that are shown one by one; of the others the number is said."""
+
 
 class MalformedRow(Diagnostic):
     code, slug = "E0505", "malformed-row"

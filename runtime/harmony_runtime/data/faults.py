@@ -5,11 +5,9 @@ Lines that are no JSON objects are `harmony_compiler.store.rows`' business.
 
 from __future__ import annotations
 
+from harmony_compiler.store.rows import SHOWN
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.failures import RunFailed
-
-SHOWN = 10
-"""Faulty rows of one dataset that are reported one by one; of the others the number is said."""
 
 
 class TemplateFailed(Diagnostic):
