@@ -226,16 +226,27 @@ class _Balancer:
 
         It is missing inside `around`, and outside of what is already paired. A closer that begins a line
         belongs to the last line in its column, if deeper lines stand between. A `}` behind its content
-        belongs before the first `key =` that nothing separates from what precedes.
+        belongs before the first `key =` that nothing separates from what precedes. A `]` behind items that
+        are the value of a field belongs before the first of them.
         """
         token = self.tokens[closer]
         deeper = None
+        items = False
+        inline = bool(around.closer) and self._same_line(around.index, closer)
+        if token.kind == "]" and inline and not self._closed_later(closer):
+            return None  # it closes what is open on its line, with the wrong bracket
         index = closer - 1
         nearest = max(around.index, closer - self._sight())
         while index > nearest:
             index = self.opener.get(index, index)
             indent = self.tokens[index].indent
-            if token.indent < 0:
+            if token.indent < 0 and token.kind == "]":
+                if not self._same_line(index, closer):
+                    return None
+                items = items or self.tokens[index].kind == ","
+                if self.tokens[index].kind == "=":
+                    return index + 1 if items else None
+            elif token.indent < 0:
                 if token.kind != "}" or not self._same_line(index, closer):
                     return None
                 separated = indent >= 0 or self.tokens[index - 1].kind in ("{", "(", ",")
