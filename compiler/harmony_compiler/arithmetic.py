@@ -18,7 +18,7 @@ class NoValueError(Exception):
 
 
 class WrongOperandsError(Exception):
-    """The operator is not defined for operands of these types."""
+    """The operator is not defined for operands of these types; the message, if any, is a mend."""
 
 
 _NUMBERS: dict[str, Callable[[Any, Any], Any]] = {

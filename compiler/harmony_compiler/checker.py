@@ -7,22 +7,17 @@ fault, one finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from harmony_compiler import arithmetic
+from harmony_compiler import formulas, operators
+from harmony_compiler.calls import call_function, function_called, regex_fault
 from harmony_compiler.construct import construct, copy
 from harmony_compiler.findings.fields import DuplicateField, OutOfRange, RuleBroken
-from harmony_compiler.findings.graph import LaunchDecidesNodes, NotSupportedYet
+from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.findings.names import NameOutOfReach, UnknownName
-from harmony_compiler.findings.types import (
-    Impossible,
-    NoSuchMember,
-    NotACondition,
-    NotCallable,
-    NoValueByItself,
-    WrongOperand,
-)
+from harmony_compiler.findings.types import Impossible, NotACondition, NotCallable, NoValueByItself
 from harmony_compiler.fitting import describe, fit
 from harmony_compiler.graph.catalogue import LATER, LATER_DATASETS, class_of, constructors_named
 from harmony_compiler.graph.graph import Launch
@@ -46,8 +41,8 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.graph.values import Duration, Percent, Secret
-from harmony_compiler.names import GRADED, close_to, mentioned, names_of_the_language
-from harmony_compiler.typed import Made, Value, unknown
+from harmony_compiler.names import close_to, mentioned, names_of_the_language
+from harmony_compiler.typed import Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Span
@@ -62,7 +57,7 @@ _NO_VALUES = {
         "write `ctx.world_size`, `ctx.nodes`, `ctx.gpus_per_node` or `ctx.run_name`",
     ),
     "env": ("stands for a secret", 'write `env("NAME")` with the name of an environment variable'),
-    **dict.fromkeys(GRADED, ("only the formula of a grader can read it", "")),
+    "metadata": ("stands for the named values of a row", "write `metadata.NAME`"),
 }
 """Names that mean nothing alone: what they stand for, and what to write."""
 
@@ -92,14 +87,21 @@ class Checker:
     def expect(self, expression: syntax.Expression, expected: Type, place: str) -> Value:
         """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits."""
         if isinstance(expression, syntax.Conditional):  # each branch must fit, chosen or not
-            return self._conditional(expression, lambda branch: self.expect(branch, expected, place))
-        return self.fitted(self.value(expression, expected), expected, place)
+            value = operators.conditional(
+                self, expression, expected, lambda branch: self.expect(branch, expected, place)
+            )
+        else:
+            value = self.value(expression, expected)
+        return self.fitted(value, expected, place)
 
     def fitted(self, value: Value, expected: Type, place: str) -> Value:
         """A value in a place of type `expected`; unknown, and reported, if it misfits."""
         found = fit(value, expected, place)
         if isinstance(found, Value):
-            return found
+            fault = regex_fault(found) if found.type == REGEX else None
+            if fault is None:
+                return found
+            found = [fault]
         self.findings.extend(found)
         return unknown(value.span)
 
@@ -117,7 +119,7 @@ class Checker:
             if name.text not in names_of_the_language():
                 self._named(name)
 
-    def _unreached(self, read: Callable[[], Value]) -> None:
+    def unreached(self, read: Callable[[], Value]) -> None:
         """Check a part that a condition guards. Of what only its numbers break, nothing is said."""
         before = len(self.findings)
         read()
@@ -147,20 +149,23 @@ class Checker:
                 return self._record(fields, expected, span)
             case syntax.Name():
                 return self._name(expression, expected)
-            case syntax.Unary():
-                return self._unary(expression)
+            case syntax.Unary(operator="not"):
+                return operators.negation(self, expression)
+            case syntax.Unary(operand=operand):
+                return operators.computed(self, "-", (self.value(operand),), span)
             case syntax.Binary(operator="and" | "or"):
-                return self._logic(expression)
-            case syntax.Binary():
-                return self._binary(expression)
+                return operators.logic(self, expression)
+            case syntax.Binary(operator=symbol, left=left, right=right):
+                return operators.computed(self, symbol, (self.value(left), self.value(right)), span)
             case syntax.Compare():
-                return self._compare(expression)
+                return operators.comparison(self, expression)
             case syntax.Conditional():
-                return self._conditional(expression, lambda branch: self.value(branch, expected))
+                read = partial(self.value, expected=expected)
+                return operators.conditional(self, expression, expected, read)
             case syntax.Attribute():
-                return self._attribute(expression)
+                return operators.attribute(self, expression)
             case syntax.Index():
-                return self._index(expression)
+                return operators.index(self, expression)
             case syntax.Call():
                 return self._call(expression, (), expected, span)
             case syntax.With():
@@ -202,6 +207,8 @@ class Checker:
     # --- names and constructors -------------------------------------------------------------------------
 
     def _name(self, name: syntax.Name, expected: Type) -> Value:
+        if name.text in formulas.READS:
+            return formulas.read(name.text, name.span)
         if name.text not in self.declared and name.text in names_of_the_language():
             return self._call(syntax.Call(name.span, name, ()), (), expected, name.span)
         return self._named(name)
@@ -209,7 +216,7 @@ class Checker:
     def _named(self, name: syntax.Name) -> Value:
         """The value that a recipe declared under a name."""
         if name.text in self.values and not self.closed:
-            return self.values[name.text].at(name.span)
+            return replace(self.values[name.text], span=name.span, named=True)
         if self.closed and (name.text in self.declared):
             self.report(NameOutOfReach(span=name.span, name=name.text))
         elif name.text not in self.declared and not self.lost_names:
@@ -231,9 +238,11 @@ class Checker:
             self.report(NotCallable(span=head.span, what="this"))
             self.sweep((call.arguments, fields))
             return unknown(span)
-        if head.text in self.declared:
-            if head.text not in names_of_the_language():  # else it was reported where it is declared
-                self.report(NotCallable(span=head.span, what=f"`{head.text}`", name=head.text))
+        if head.text in self.declared or head.text in formulas.READS:
+            # A declared name that belongs to the language was reported where it is declared.
+            if head.text not in self.declared or head.text not in names_of_the_language():
+                copied = head.text if head.text in self.declared else ""
+                self.report(NotCallable(span=head.span, what=f"`{head.text}`", name=copied))
             self.sweep((call.arguments, fields))
             return unknown(span)
         as_dataset = head.text in LATER_DATASETS and _asks_for_dataset(expected)
@@ -241,6 +250,9 @@ class Checker:
             what = f"`{head.text}` as a dataset" if as_dataset else f"`{head.text}`"
             self.report(NotSupportedYet(span=head.span, what=what))
             return unknown(span)
+        if function := function_called(call):
+            value = call_function(self, function, call, call.span)
+            return copy(self, value, fields, span) if fields else value
         if not fields and (name := secret_name(call)) is not None:
             return Value(SECRET, Secret(name), span)
         if head.text in _NO_VALUES:
@@ -261,129 +273,12 @@ class Checker:
             isinstance(value, syntax.Name)
             and not self.is_free(value.text)
             and value.text not in self.declared
+            and value.text not in formulas.READS
         ):
             return self._call(syntax.Call(value.span, value, ()), fields, expected, span)
         if isinstance(value, syntax.Call):
             return self._call(value, fields, expected, span)
         return copy(self, self.value(value, expected), fields, span)
-
-    # --- operators --------------------------------------------------------------------------------------
-
-    def _unary(self, expression: syntax.Unary) -> Value:
-        if expression.operator == "not":
-            operand = self.condition(expression.operand, "the operand of `not`")
-            return (
-                operand if operand.unknown else replace(operand, data=not operand.data, span=expression.span)
-            )
-        return self._computed(expression, "-", (self.value(expression.operand),))
-
-    def _binary(self, expression: syntax.Binary) -> Value:
-        left, right = self.value(expression.left), self.value(expression.right)
-        return self._computed(expression, expression.operator, (left, right))
-
-    def _computed(self, expression: syntax.Node, symbol: str, operands: tuple[Value, ...]) -> Value:
-        if any(operand.unknown for operand in operands):
-            return unknown(expression.span)
-        try:
-            type_, data = (
-                arithmetic.negated(operands[0])
-                if len(operands) == 1
-                else arithmetic.binary(symbol, operands[0], operands[1])
-            )
-        except arithmetic.NoValueError as reason:
-            self.report(Impossible(span=expression.span, what=str(reason)))
-        except arithmetic.WrongOperandsError:
-            self._wrong_operands(expression, symbol, operands)
-        else:
-            return Value(type_, data, expression.span, by_launch=any(o.by_launch for o in operands))
-        return unknown(expression.span)
-
-    def _wrong_operands(self, expression: syntax.Node, symbol: str, operands: tuple[Value, ...]) -> None:
-        kinds = " and ".join(describe(operand) for operand in operands)
-        self.report(WrongOperand(span=expression.span, operator=symbol, operands=kinds))
-
-    def _logic(self, expression: syntax.Binary) -> Value:
-        place = f"an operand of `{expression.operator}`"
-        left = self.condition(expression.left, place)
-        if left.unknown or left.data == (expression.operator == "or"):  # it decides alone
-            self._unreached(lambda: self.condition(expression.right, place))
-            return left.at(expression.span)
-        right = self.condition(expression.right, place)
-        return replace(right, span=expression.span, by_launch=left.by_launch or right.by_launch)
-
-    def _compare(self, expression: syntax.Compare) -> Value:
-        operands = tuple(self.value(operand) for operand in expression.operands)
-        if any(operand.unknown for operand in operands):
-            return unknown(expression.span)
-        holds = True
-        for symbol, left, right in zip(expression.operators, operands, operands[1:], strict=False):
-            try:
-                holds = arithmetic.compared(symbol, left, right) and holds
-            except arithmetic.WrongOperandsError:
-                self._wrong_operands(expression, symbol, (left, right))
-                return unknown(expression.span)
-        return Value(BOOL, holds, expression.span, by_launch=any(o.shows_launch for o in operands))
-
-    def _conditional(
-        self, expression: syntax.Conditional, read: Callable[[syntax.Expression], Value]
-    ) -> Value:
-        condition = self.condition(expression.condition, "the condition of `if`")
-        taken, left = expression.then, expression.otherwise
-        if not condition.unknown and not condition.data:
-            taken, left = left, taken
-        self._unreached(lambda: read(left))
-        if condition.unknown:
-            self._unreached(lambda: read(taken))
-            return unknown(expression.span)
-        return self._decided(read(taken), condition)
-
-    def _decided(self, chosen: Value, by: Value) -> Value:
-        """What a condition or index chose. The launch may choose numbers, not nodes."""
-        if by.by_launch and isinstance(chosen.data, Made) and chosen.data.is_node:
-            self.report(LaunchDecidesNodes(span=by.span, what=f"`{chosen.type}`"))
-        return replace(chosen, by_launch=chosen.by_launch or by.by_launch)
-
-    def _attribute(self, expression: syntax.Attribute) -> Value:
-        base, key = expression.value, expression.key
-        if not (isinstance(base, syntax.Name) and base.text == "ctx"):
-            value = self.value(base)
-            fields = value.data if isinstance(value.data, dict) else {}
-            if key.text in fields:
-                return self._decided(fields[key.text].at(expression.span), value)
-            if not value.unknown:
-                self._no_member(key, describe(value), fields)
-            return unknown(expression.span)
-        members: dict[str, tuple[Type, int | str]] = {
-            "world_size": (INT, self.launch.world_size),
-            "nodes": (INT, self.launch.nodes),
-            "gpus_per_node": (INT, self.launch.gpus_per_node),
-            "run_name": (STR, self.run_name),
-        }
-        if key.text not in members:
-            self._no_member(key, "`ctx`", members)
-            return unknown(expression.span)
-        type_, data = members[key.text]
-        return Value(type_, data, expression.span, by_launch=True)
-
-    def _no_member(self, key: syntax.Identifier, what: str, members: Iterable[str]) -> None:
-        known, suggestion = ", ".join(members), close_to(key.text, members)
-        self.report(NoSuchMember(span=key.span, what=what, key=key.text, known=known, suggestion=suggestion))
-
-    def _index(self, expression: syntax.Index) -> Value:
-        """`s[i]`: the i-th item of a list or character of a text; `none` or `""` beyond the end."""
-        whole, index = self.value(expression.value), self.expect(expression.index, INT, "an index")
-        if whole.unknown or index.unknown:
-            return unknown(expression.span)
-        if not isinstance(whole.data, tuple | str):
-            self._wrong_operands(expression, "[ ]", (whole,))
-            return unknown(expression.span)
-        inside = 0 <= index.data < len(whole.data)
-        if isinstance(whole.data, str):
-            found = Value(STR, whole.data[index.data] if inside else "", expression.span)
-        else:
-            found = whole.data[index.data] if inside else Value(NONE, None, expression.span)
-        by_launch = index.by_launch or whole.by_launch
-        return self._decided(found.at(expression.span), replace(index, by_launch=by_launch))
 
 
 def _asks_for_dataset(expected: Type) -> bool:

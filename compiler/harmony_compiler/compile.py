@@ -17,8 +17,12 @@ from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
 from harmony_compiler.inputs import Setting
 from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
+from harmony_compiler.meeting import entries_twice, meet
 from harmony_compiler.names import resolve, unused
+from harmony_compiler.passes.graders import graders_only
 from harmony_compiler.passes.prune import prune
+from harmony_compiler.room import short_of_room
+from harmony_compiler.sense import senseless
 from harmony_grammar.diagnostics import Diagnostic, sort_key
 from harmony_grammar.parser import parse_file
 from harmony_grammar.source import Source
@@ -39,22 +43,31 @@ def compile_recipe(
     launch: Launch = ONE_DEVICE,
     files: Files = DISK,
     registry: Path | None = None,
+    wanted: str | None = None,
 ) -> Compilation:
     """Compile a recipe.
 
     `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand.
+    `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`.
     """
     parsed = parse_file(source)
     names = resolve(parsed.tree)
     checked = check(names, settings, launch)
     made = every_made(checked)
-    findings = [*parsed.diagnostics, *names.diagnostics, *checked.diagnostics, *inspect(made, files)]
+    data = inspect(made, files)
+    findings = [*parsed.diagnostics, *names.diagnostics, *checked.diagnostics, *data.diagnostics]
+    findings += [*meet(made, data.needs), *entries_twice(made), *senseless(made)]
+    findings += short_of_room(made, data.heads, files)
     if registry is not None:
         findings += unknown_keys(made, registry)
     if _faulty(findings):
-        return Compilation(None, _in_order(findings))
+        # What only seems doubtful may look otherwise once the errors are mended.
+        return Compilation(None, _in_order([f for f in findings if f.severity != "warning"]))
 
     lowered = lower(names, checked, launch)
+    if wanted is not None:
+        part = graders_only(lowered, checked, wanted, source)
+        return Compilation(prune(part), ()) if isinstance(part, Graph) else Compilation(None, (part,))
     outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
     findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from harmony_compiler.findings.fields import (
+    DoubtfulFields,
     DuplicateField,
     FixedField,
     MissingField,
@@ -26,12 +27,14 @@ from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.fitting import describe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.catalogue import later_fields
+from harmony_compiler.graph.graders import Combination, Formula, Grader
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import LoadSettings, Reloaded
 from harmony_compiler.graph.node import NOT_GIVEN, Constructor, Derived, FieldSpec, Node, schema
 from harmony_compiler.graph.types import MODEL, DatasetType, SettingsType, Type
 from harmony_compiler.graph.values import Percent
 from harmony_compiler.names import close_to
+from harmony_compiler.scores import as_grader
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
@@ -49,8 +52,16 @@ class Desk(Protocol):
 
     def report(self, finding: Diagnostic) -> None: ...
 
+    def value(self, expression: syntax.Expression, expected: Type = ...) -> Value:
+        """The value of an expression; `expected` only chooses between constructors of one name."""
+        ...
+
     def expect(self, expression: syntax.Expression, expected: Type, place: str) -> Value:
         """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits."""
+        ...
+
+    def fitted(self, value: Value, expected: Type, place: str) -> Value:
+        """A value in a place of type `expected`; unknown, and reported, if it misfits."""
         ...
 
     def is_free(self, name: str) -> bool:
@@ -89,15 +100,16 @@ def construct(
     """`cls(arguments) { fields }`. `head` is the constructor's name, `span` the whole expression."""
     written = [*_named(desk, cls, arguments), *fields]
     reading = _read(desk, cls, schema(cls), written)
-    return _value_of(_complete(desk, cls, reading, head), span)
+    return _value_of(_complete(desk, cls, reading, head, span))
 
 
 def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     """`original { fields }`: a copy with changes. What may be changed is decided by the value's type."""
-    made = original.data
     if original.unknown:
         desk.sweep(tuple(fields))
         return unknown(span)
+    original = as_grader(original) or original
+    made = original.data
     if not isinstance(made, Made):
         desk.report(NotCopyable(span=original.span, what=describe(original)))
         desk.sweep(tuple(fields))
@@ -105,25 +117,30 @@ def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     changeable = schema(made.cls)
     if original.type == MODEL:
         changeable = {name: spec for name, spec in changeable.items() if name in schema(LoadSettings)}
+    if made.cls in (Formula, Combination):
+        changeable = schema(Grader)
     if issubclass(made.cls, Algorithm):
         return _reload(desk, original, fields, span)
     reading = _read(desk, made.cls, changeable, fields, of=original)
     merged = _Reading(made.given | reading.given, reading.places, made.lost or reading.lost, reading.excused)
-    return _value_of(_complete(desk, made.cls, merged, made.head), span)
+    return _value_of(_complete(desk, made.cls, merged, made.head, span))
 
 
 def _reload(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     """A trained model takes load settings, and nothing else."""
     reading = _read(desk, Reloaded, schema(LoadSettings), fields, of=original)
     reading.given["source"] = original
-    return _value_of(_complete(desk, Reloaded, reading, original.span), span)
+    return _value_of(_complete(desk, Reloaded, reading, original.span, span))
 
 
-def _value_of(made: Made, span: Span) -> Value:
+def _value_of(made: Made) -> Value:
+    span = made.span
     by_launch = any(value.by_launch for value in made.given.values())
     if not issubclass(made.cls, Node):
         return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
-    type_ = made.cls.result(made.given)
+    # `completion = none` takes a field away again.
+    given = {name: value for name, value in made.given.items() if value.data is not None}
+    type_ = made.cls.result(given)
     if made.lost and isinstance(type_, DatasetType):
         type_ = DatasetType()  # what was lost may have been a part of the mapping
     return Value(type_, made, span, by_launch=by_launch)
@@ -204,6 +221,8 @@ def _not_a_field(
 
 def _called(cls: type[Constructor], of: Value | None) -> str:
     """What the fields of a block belong to, in words."""
+    if cls in (Formula, Combination):
+        return "a formula"
     if of is None or of.type != MODEL:
         return f"`{cls.constructor}`"
     return "a trained model" if issubclass(of.data.cls, Algorithm | Reloaded) else "an existing model"
@@ -223,10 +242,19 @@ def _field(desk: Desk, spec: FieldSpec, field: syntax.Field) -> Value:
             shown = f"{number:g}{unit}" if isinstance(number, float) else f"{number}{unit}"
             desk.report(OutOfRange(span=value.span, key=spec.name, bound=f"{bound}{unit}", value=shown))
             return unknown(value.span)
-    return value
+    return _with_defaults(value, spec.default)
 
 
-def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> Made:
+def _with_defaults(value: Value, default: Any) -> Value:
+    """A settings value in a field: what it leaves open is as the field's own default has it."""
+    made = value.data
+    if not isinstance(made, Made) or not isinstance(default, made.cls):
+        return value
+    values = {n: held if n in made.given else getattr(default, n) for n, held in made.values.items()}
+    return replace(value, data=Made(made.cls, made.given, values, made.head, made.span, made.lost))
+
+
+def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span, span: Span) -> Made:
     """Fill in the defaults, then ask the rules."""
     known: dict[str, Any] = {"recipe.seed": desk.seed, "ctx.world_size": desk.launch.world_size}
     values: dict[str, Any] = {}
@@ -248,7 +276,7 @@ def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span)
             values[name] = spec.default
     _ask_groups(desk, cls, reading, head)
     _ask_rules(desk, cls, reading, known | values, head)
-    return Made(cls, reading.given, values, head, reading.lost)
+    return Made(cls, reading.given, values, head, span, reading.lost)
 
 
 def _ask_groups(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> None:
@@ -272,21 +300,41 @@ def _ask_rules(
     blamed: set[str] = set()
     for rule in cls.rules:
         fields = (rule.blame, *rule.beside)
-        values = [known[name] for name in fields]
+        values = [_held(known, name) for name in fields]
         if blamed.intersection(fields) or any(value is UNKNOWN_DATA or value is None for value in values):
             continue
         if rule.holds(*values):
             continue
-        blamed.update(name for name in fields if "." not in name)
+        blamed.update(name for name in fields if not name.startswith("ctx."))
         words = {name.rpartition(".")[2]: value for name, value in zip(fields, values, strict=True)}
-        spans = {name: reading.given[name].span for name in fields if name in reading.given}
+        spans = {name: span for name in fields if (span := _written(reading, name)) is not None}
         key = next(iter(spans), rule.blame)
         labels = tuple(Label(span, f"`{name}` is set here") for name, span in spans.items() if name != key)
-        finding = RuleBroken(
-            span=spans.get(key, head),
-            cause=f"`{key}` is set here" if spans else f"`{key}` has its default here",
-            rule=rule.message.format_map(words),
-            mend=rule.help.format_map(words),
-            labels=labels,
+        finding = DoubtfulFields if rule.warns else RuleBroken
+        desk.report(
+            finding(
+                span=spans.get(key, head),
+                cause=f"`{key}` is set here" if spans else f"`{key}` has its default here",
+                rule=rule.message.format_map(words),
+                mend=rule.help.format_map(words),
+                labels=labels,
+            )
         )
-        desk.report(finding)
+
+
+def _held(known: Mapping[str, Any], name: str) -> Any:
+    """The value of a field, or of a field of settings: `sampling.temperature`."""
+    if name in known:
+        return known[name]
+    outer, _, inner = name.partition(".")
+    settings = known[outer]
+    return settings.values[inner] if isinstance(settings, Made) else getattr(settings, inner, None)
+
+
+def _written(reading: _Reading, name: str) -> Span | None:
+    """Where a recipe wrote a field, or a field of settings."""
+    outer, _, inner = name.partition(".")
+    value = reading.given.get(outer)
+    if value is not None and inner:
+        value = value.data.given.get(inner) if isinstance(value.data, Made) else None
+    return value.span if value is not None else None

@@ -15,13 +15,16 @@ from harmony_compiler.construct import construct
 from harmony_compiler.findings.fields import BadKey, ConditionFails, MissingInput, SecretAsText
 from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.findings.types import UnknownOption, WrongDeclaration
-from harmony_compiler.fitting import describe
+from harmony_compiler.fitting import advice, describe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Recipe
 from harmony_compiler.graph.types import (
+    BOOL,
+    EVALUATION,
     FLOAT,
+    GRADER,
     INT,
     MODEL,
     PERCENT,
@@ -33,6 +36,7 @@ from harmony_compiler.graph.types import (
 )
 from harmony_compiler.inputs import Setting, read_type, settings_by_name, taken_as_text
 from harmony_compiler.names import Names, mentioned, names_of_the_language, needed
+from harmony_compiler.scores import as_grader
 from harmony_compiler.store.registry import KEY
 from harmony_compiler.typed import Made, Value, unknown
 from harmony_grammar import syntax
@@ -45,9 +49,10 @@ EDITION = 1
 _WORDS: dict[str, tuple[Type, str]] = {
     "model": (MODEL, "a model"),
     "dataset": (DatasetType(), "a dataset"),
+    "grader": (GRADER, "a grader"),
     "train": (MODEL, "a training stage"),
+    "evaluate": (EVALUATION, "an evaluation"),
 }
-_LATER_WORDS = {"grader": "a grader", "evaluate": "an evaluation"}
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,8 @@ def _set(checker: Checker, setting: Setting, type_: Type) -> Value:
 def _condition(checker: Checker, name: str, condition: syntax.Expression) -> None:
     """Ask the condition of an input; a value that breaks it was reported, and absorbs what follows."""
     value = checker.values[name]
-    holds = checker.condition(condition, "the condition of an input")
+    place = "the condition of an input"
+    holds = checker.fitted(checker.condition(condition, place), BOOL, place)
     if not holds.unknown and not value.unknown and not holds.data:
         span = condition.span
         label = () if value.span.source is span.source else (Label(span, "the condition"),)
@@ -198,17 +204,20 @@ def _condition(checker: Checker, name: str, condition: syntax.Expression) -> Non
 
 def _value(checker: Checker, declaration: syntax.ValueDeclaration) -> Value:
     word, name = declaration.word, declaration.name
-    if what := _LATER_WORDS.get(word):
-        checker.report(NotSupportedYet(span=name.span, what=what))
-        return unknown(declaration.span)
     if word == "let":
         return checker.value(declaration.value)
     wanted, expected = _WORDS[word]
     value = checker.value(declaration.value, wanted)
+    if word == "grader":
+        value = as_grader(value) or value
     trains = isinstance(value.data, Made) and issubclass(value.data.cls, Algorithm)
-    if value.unknown or (isinstance(value.type, type(wanted)) and (word != "train" or trains)):
+    fits = value.type == wanted or (word == "dataset" and isinstance(value.type, DatasetType))
+    if value.unknown or (fits and (word != "train" or trains)):
         return value
-    fitting = "model" if value.type == MODEL else "dataset" if isinstance(value.type, DatasetType) else "let"
+    fitting = next((w for w, (type_, _) in _WORDS.items() if type_ == value.type), "let")
+    if isinstance(value.type, DatasetType):
+        fitting = "dataset"
+    mend = advice(value, (GRADER,))[1] if word == "grader" else ""
     head = declaration.value.value if isinstance(declaration.value, syntax.With) else declaration.value
     checker.report(
         WrongDeclaration(
@@ -217,7 +226,7 @@ def _value(checker: Checker, declaration: syntax.ValueDeclaration) -> Value:
             name=name.text,
             expected=expected,
             found=describe(value),
-            mend=f"declare it with `{fitting} {name.text} = …`",
+            mend=mend or f"declare it with `{fitting} {name.text} = …`",
         )
     )
     return unknown(declaration.span)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.findings.fields import SecretAsText
-from harmony_compiler.findings.types import BareShare, UnknownOption, WrongType
+from harmony_compiler.findings.types import BareShare, OnlyWhenGraded, UnknownOption, WrongType
+from harmony_compiler.formulas import graded
 from harmony_compiler.graph.types import (
     BOOL,
     FLOAT,
+    GRADER,
     INT,
     JSON,
     NONE,
@@ -24,6 +26,7 @@ from harmony_compiler.graph.types import (
     PERCENT,
     SECRET,
     STR,
+    TEMPLATE,
     TEXTUAL,
     DatasetType,
     ListOf,
@@ -36,7 +39,8 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.names import close_to
-from harmony_compiler.typed import Made, Value
+from harmony_compiler.scores import as_grader
+from harmony_compiler.typed import UNKNOWN_DATA, Graded, Made, Value, in_one_line
 from harmony_grammar.diagnostics import Diagnostic
 
 
@@ -45,6 +49,9 @@ def fit(value: Value, expected: Type, place: str) -> Value | list[Diagnostic]:
     if value.unknown:
         return value
     options = options_of(expected)
+    if isinstance(value.data, Graded):
+        grader = as_grader(value) if GRADER in options else None
+        return grader or list(_misfits(value, expected, place))
     for convert in (_as_it_is, _converted):
         for option in options:
             fitted = convert(value, option)
@@ -64,7 +71,7 @@ def _as_it_is(value: Value, option: Type) -> Value | None:
         case DatasetType():
             # Rows of an unknown kind: a fault in their mapping was reported.
             known = value.type.rows if isinstance(value.type, DatasetType) else ""
-            if known is None or known == (option.rows or known):
+            if (known is None or known == (option.rows or known)) and not lacking(value, option):
                 return value
         case ListOf(item=item):
             if isinstance(value.data, tuple):
@@ -78,6 +85,12 @@ def _as_it_is(value: Value, option: Type) -> Value | None:
             if value.type == option:
                 return value
     return None
+
+
+def lacking(dataset: Value, type_: DatasetType) -> list[str]:
+    """The keys of metadata that a type asks for and a dataset does not have."""
+    known: Any = dataset.data.values["metadata"] if isinstance(dataset.data, Made) else UNKNOWN_DATA
+    return [] if known is UNKNOWN_DATA else [key for key in type_.metadata if key not in (known or {})]
 
 
 def _each(parts: Mapping[Any, Value], item: Type) -> dict[Any, Value] | None:
@@ -104,6 +117,8 @@ def _converted(value: Value, option: Type) -> Value | None:
 
 
 def _is_json(value: Value) -> bool:
+    if isinstance(value.data, Graded):
+        return False
     if isinstance(value.data, tuple):
         return all(_is_json(item) for item in value.data)
     if isinstance(value.data, dict):
@@ -138,6 +153,10 @@ def _misfits(value: Value, expected: Type, place: str) -> Iterator[Diagnostic]:
 
 def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
     options = options_of(expected)
+    if graded(value) and GRADER not in options:
+        text = in_one_line(value.span)
+        mend = f'in the template of a grader write `"{{{{ {text} }}}}"`' if TEMPLATE in options else ""
+        return OnlyWhenGraded(span=value.span, place=place, mend=mend or OnlyWhenGraded.mend)
     texts = [option.text for option in options if isinstance(option, LiteralText)]
     if texts and (value.literal is not None or isinstance(value.type, LiteralText)):
         return UnknownOption(
@@ -157,17 +176,24 @@ def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
             question="steps or a share?" if INT in options else "a share is written in percent",
             percent=f"{value.data * 100:g}%",
         )
-    fact, mend = _advice(value, options)
+    fact, mend = advice(value, options)
     return WrongType(
         span=value.span, place=place, expected=f"`{expected}`", found=describe(value), fact=fact, mend=mend
     )
 
 
-def _advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
+def advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
     """What helps with a misfit: a fact to know, and what to change."""
+    if GRADER in options and value.type in (BOOL, INT, FLOAT, PERCENT):
+        return "it would score every completion alike", "write a formula over `completion`, or name a grader"
+    if GRADER in options and isinstance(value.data, Graded):
+        return "", "a grader computes a number, or true or false"
     wanted = next((option for option in options if isinstance(option, DatasetType)), None)
     if wanted is not None and isinstance(value.type, DatasetType):
         kind = value.type.rows or "Table"
+        if kind == wanted.rows and (keys := lacking(value, wanted)):
+            names = ", ".join(f"`{key}`" for key in keys)
+            return f"its metadata has no {names}", f'give it `metadata = {{ {keys[0]} = "{{{{ … }}}}" }}`'
         half = kind == "Table" and isinstance(value.data, Made) and "completion" in value.data.given
         fact = "it maps `completion` without `prompt`" if half else _ROWS[kind]
         return fact, _MAPPING.get(wanted.rows or "", "")

@@ -17,6 +17,7 @@ from harmony_compiler.graph.types import (
     BOOL,
     DURATION,
     FLOAT,
+    GRADER,
     INT,
     MODEL,
     NONE,
@@ -57,7 +58,21 @@ class Setting:
 
 _PLAIN_TYPES: dict[str, Type] = {
     str(type_): type_
-    for type_ in (BOOL, INT, FLOAT, PERCENT, STR, DURATION, NONE, PATH, REGEX, SECRET, TEMPLATE, MODEL)
+    for type_ in (
+        BOOL,
+        INT,
+        FLOAT,
+        PERCENT,
+        STR,
+        DURATION,
+        NONE,
+        PATH,
+        REGEX,
+        SECRET,
+        TEMPLATE,
+        MODEL,
+        GRADER,
+    )
 }
 _ROW_KINDS: dict[str, RowKind] = {
     "Prompt": "Prompt",
@@ -65,7 +80,7 @@ _ROW_KINDS: dict[str, RowKind] = {
     "Preference": "Preference",
     "Table": "Table",
 }
-_LATER_TYPES = frozenset({"Endpoint", "Grader"})
+_LATER_TYPES = frozenset({"Endpoint"})
 _SHORT_NAMES = {"string": "str", "integer": "int", "boolean": "bool", "number": "float", "path": "Path"}
 
 
@@ -104,11 +119,16 @@ def read_type(expression: syntax.TypeExpression, report: Report) -> Type:
 
 def _rows(expression: syntax.TypeExpression, report: Report) -> Type:
     if isinstance(expression, syntax.NamedType) and not expression.arguments:
-        if expression.fields is not None:
-            report(NotSupportedYet(span=expression.span, what="a dataset type with metadata"))
+        fields = expression.fields or ()
+        read = {key.text: (type_, read_type(type_, report)) for key, type_ in fields}
+        if UNKNOWN in (found for _, found in read.values()):
             return UNKNOWN
+        for written, found in read.values():
+            if found != STR:
+                report(NotSupportedYet(span=written.span, what=f"metadata of the type `{found}`"))
+                return UNKNOWN
         if kind := _ROW_KINDS.get(expression.name.text):
-            return DatasetType(kind)
+            return DatasetType(kind, tuple(read))
     if not isinstance(expression, syntax.Broken):
         known = ", ".join(f"Dataset[{kind}]" for kind in _ROW_KINDS)
         report(UnknownType(span=expression.span, name=f"Dataset[{expression.span.text}]", known=known))

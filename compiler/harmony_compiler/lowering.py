@@ -12,13 +12,17 @@ from typing import Any, TypeAlias
 from harmony_compiler.declarations import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import Combination, Grader
 from harmony_compiler.graph.graph import Graph, Launch, Origin, references, value_to_json
 from harmony_compiler.graph.identity import digest
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.types import GRADER
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.names import Names
-from harmony_compiler.typed import Made, Value, plain
+from harmony_compiler.scores import renumbered
+from harmony_compiler.typed import Made, Value, in_one_line, plain
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
 from harmony_grammar.source import Span
@@ -33,6 +37,8 @@ class Lowered:
 
     graph: Graph
     made: dict[Ref, Made]
+    graders: dict[str, Ref]
+    """The declared graders."""
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -43,6 +49,7 @@ class _Lowering:
     made: dict[Ref, Made] = field(default_factory=dict)
     origins: dict[Ref, Origin] = field(default_factory=dict)
     refs: dict[int, Ref] = field(default_factory=dict)
+    named: set[Ref] = field(default_factory=set)
 
     def lower(self, made: Made) -> Ref:
         if id(made) in self.refs:
@@ -55,15 +62,20 @@ class _Lowering:
         self.nodes.setdefault(ref, node)
         self.made.setdefault(ref, made)
         origin = self._origin(made)
-        if ref not in self.origins or (id(made) in self.names and not self._is_named(ref)):
+        is_named = id(made) in self.names
+        if ref not in self.origins or (is_named and ref not in self.named):
             self.origins[ref] = origin
+        if is_named:
+            self.named.add(ref)
         return ref
 
-    def _is_named(self, ref: Ref) -> bool:
-        return self.origins[ref].name != self.nodes[ref].constructor
-
     def _construct(self, made: Made) -> Constructor:
-        return made.cls(**{name: self._lowered(value) for name, value in made.values.items()})
+        values = {name: self._lowered(value) for name, value in made.values.items()}
+        if made.cls is Combination:  # equal graders are one node, which is told only now
+            graders = tuple(dict.fromkeys(values["graders"]))
+            places = [graders.index(grader) for grader in values["graders"]]
+            values |= {"expression": renumbered(values["expression"], places), "graders": graders}
+        return made.cls(**values)
 
     def _lowered(self, value: Any) -> Any:
         match value:
@@ -79,10 +91,24 @@ class _Lowering:
     def _origin(self, made: Made) -> Origin:
         declaration = self.names.get(id(made))
         span = _place(made, self.names)
-        name = declaration.name.text if declaration else made.cls.constructor
+        written = _cut(in_one_line(made.span)) if issubclass(made.cls, Grader) else made.cls.constructor
+        name = declaration.name.text if declaration else written
         doc = declaration.doc if declaration else ""
         given = tuple(name for name in made.values if name in made.given)
-        return Origin(name, span.source.name, span.first.line, doc, given)
+        entries = {
+            key: tuple(in_one_line(entry.span) for entry in value.data)
+            for key, value in made.given.items()
+            if issubclass(made.cls, Compare) and isinstance(value.data, tuple)
+        }
+        return Origin(name, span.source.name, span.first.line, doc, given, entries)
+
+
+LONGEST_NAME = 40
+"""Of a grader without a name, so many characters of its text stand for it."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def every_made(checked: Checked) -> list[Made]:
@@ -117,12 +143,13 @@ def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
         if made.is_node:
             lowering.lower(made)
     saves = tuple(lowering.lower(save) for save in checked.saves)
+    evaluations = (ref for ref, node in lowering.nodes.items() if isinstance(node, Compare))
     unsaved = _unsaved(lowering.nodes)
     graph = Graph(
         name=checked.name,
         seed=checked.seed,
         nodes=lowering.nodes,
-        outputs=tuple(dict.fromkeys((*saves, *unsaved))),
+        outputs=tuple(dict.fromkeys((*saves, *evaluations, *unsaved))),
         origins=lowering.origins,
         inputs={name: _shown(value, lowering) for name, value in checked.inputs.items()},
         launch=launch,
@@ -131,7 +158,10 @@ def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
         UnsavedModel(span=_place(lowering.made[ref], declarations), name=lowering.origins[ref].name)
         for ref in unsaved
     )
-    return Lowered(graph, lowering.made, (*warnings, *_keys_twice(checked.saves)))
+    graders = {
+        name: lowering.refs[id(value.data)] for name, value in checked.values.items() if value.type == GRADER
+    }
+    return Lowered(graph, lowering.made, graders, (*warnings, *_keys_twice(checked.saves)))
 
 
 def _declarations(names: Names, checked: Checked) -> Declarations:

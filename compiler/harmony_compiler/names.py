@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from harmony_compiler.findings.names import Cycle, DuplicateName, NameOfTheLanguage, SecondRecipe, UnusedValue
 from harmony_compiler.graph.catalogue import LATER, constructor_names
+from harmony_compiler.graph.formulas import FUNCTIONS
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
 
@@ -42,7 +43,7 @@ class Names:
 @cache
 def names_of_the_language() -> frozenset[str]:
     """Names that a recipe cannot declare."""
-    return frozenset({"ctx", "env", *GRADED, *LATER, *constructor_names()})
+    return frozenset({"ctx", "env", *GRADED, *FUNCTIONS, *LATER, *constructor_names()})
 
 
 def resolve(file: syntax.File) -> Names:
@@ -168,7 +169,7 @@ def _cycle(members: list[str], declared: dict[str, Named]) -> Cycle:
 
 
 def unused(names: Names, outputs: Collection[str]) -> Iterator[UnusedValue]:
-    """Values that no other declaration mentions; `outputs` are the trained models, which need no other use.
+    """Values that no other declaration mentions; `outputs` (trained models, evaluations) need no other use.
 
     Asked only of a recipe without errors: what could not be read may have been the use. A recipe without
     outputs is there to be imported, and each of its values may be wanted.
@@ -180,6 +181,6 @@ def unused(names: Names, outputs: Collection[str]) -> Iterator[UnusedValue]:
         own = declaration.name.text if isinstance(declaration, Named) else ""
         used.update(name.text for name in mentioned(declaration) if name.text != own)
     for name, declaration in names.declared.items():
-        trains = isinstance(declaration, syntax.ValueDeclaration) and declaration.word == "train"
-        if name not in used and name not in outputs and not trains:
+        word = declaration.word if isinstance(declaration, syntax.ValueDeclaration) else ""
+        if name not in used and name not in outputs and word not in ("train", "evaluate"):
             yield UnusedValue(span=declaration.name.span, name=name)

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.files import DISK, Files
-from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.formula_text import formula_text, quoted
+from harmony_compiler.graph.algorithms import Grpo, Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph, value_from_json
 from harmony_compiler.graph.models import Reloaded
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.types import FORMULA
 from harmony_compiler.graph.values import Ref
 
 
@@ -35,10 +39,10 @@ def count(graph: Graph, files: Files) -> Counts:
         match node:
             case Rows():
                 counts.rows[ref] = _rows(node, files)
-            case Sft(steps=None):
+            case Sft(steps=None) | Grpo(steps=None):
                 rows = counts.rows[node.dataset]
                 counts.steps[ref] = None if rows is None else node.steps_over(rows)
-            case Sft():
+            case Sft() | Grpo():
                 counts.steps[ref] = node.steps
     return counts
 
@@ -83,11 +87,12 @@ def plan_text(graph: Graph, files: Files = DISK) -> str:
 
 def _title(graph: Graph, ref: Ref, counts: Counts) -> str:
     node, origin, name = graph.nodes[ref], graph.origins[ref], _name(graph, ref)
-    title = name if origin.name == node.constructor else f"{name} = {node.constructor}"
+    declared = name.isidentifier() and origin.name != node.constructor
+    title = f"{name} = {node.constructor}" if declared else name
     facts = [f"{origin.file}:{origin.line}"]
     for counted, thing in ((counts.rows, "row"), (counts.steps, "step")):
         if (number := counted.get(ref)) is not None:
-            facts.append(f"{number:,} {thing}{'' if number == 1 else 's'}")
+            facts.append(_counted(number, thing))
     doc = f"\n  # {origin.doc.splitlines()[0]}" if origin.doc else ""
     return f"{title}  ({', '.join(facts)}){doc}"
 
@@ -105,11 +110,16 @@ def _name(graph: Graph, ref: Ref) -> str:
 
 def _fields(graph: Graph, ref: Ref) -> Iterator[str]:
     """Every field that has a value; `(default)` where the recipe left it alone."""
-    node, given = graph.nodes[ref], graph.origins[ref].given
-    for name in schema(type(node)):
+    node, origin = graph.nodes[ref], graph.origins[ref]
+    for name, spec in schema(type(node)).items():
         value = getattr(node, name)
-        if value is not None:
-            yield f"  {name} = {_shown(value, graph)}{'' if name in given else '  (default)'}"
+        if spec.type == FORMULA:
+            graders = [_name(graph, part) for part in graph.needs(ref)]
+            yield f"  {name} = {formula_text(value, graders)}"
+        elif name in origin.entries:
+            yield f"  {name} = [{', '.join(origin.entries[name])}]"
+        elif value is not None:
+            yield f"  {name} = {_shown(value, graph)}{'' if name in origin.given else '  (default)'}"
 
 
 def _shown(value: Any, graph: Graph) -> str:
@@ -124,9 +134,11 @@ def _shown(value: Any, graph: Graph) -> str:
         case {"node": ref}:
             return _name(graph, ref) if ref in graph.nodes else "not used"
         case str():
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+            return quoted(value)
         case bool():
             return "true" if value else "false"
+        case None:
+            return "none"
         case tuple() | list():
             return _list(value, graph)
         case dict():
@@ -146,4 +158,15 @@ def _output(graph: Graph, ref: Ref) -> str:
     node = graph.nodes[ref]
     if isinstance(node, Save):
         return f'save {_name(graph, node.model)} as "{node.key}" (if_exists = "{node.if_exists}")'
+    if isinstance(node, Compare):
+        models, graders = (
+            _counted(len(part), of) for part, of in ((node.models, "model"), (node.graders, "grader"))
+        )
+        return f"{_name(graph, ref)}, scores of {models} by {graders} on {_name(graph, node.dataset)}"
+    if isinstance(node, Grader):
+        return _name(graph, ref)
     return f"{_name(graph, ref)}, kept in the run folder only"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

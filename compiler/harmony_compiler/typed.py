@@ -7,8 +7,9 @@ values, the launch is given. A `Made` is a constructor with its fields, on the w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.types import UNKNOWN, Type
 from harmony_grammar import syntax
@@ -25,13 +26,32 @@ class _Unknown:
 UNKNOWN_DATA: Final = _Unknown()
 
 
+class Read(NamedTuple):
+    """A place where a key of the row's metadata is read."""
+
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Data that is known only when a completion is graded: the formula that computes it."""
+
+    tree: Formula
+    reads: tuple[Read, ...] = ()
+    size: int = 1
+    """Operations in the formula."""
+    depth: int = 1
+    """How deep they are nested."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A value with its type and place.
 
-    `data` is a Python constant, a `Made`, a tuple of values (a list) or a dict of values (a record).
-    `literal` is set where the value is a string literal, which adapts to the place it stands in.
-    `by_launch` says that the launch had a part in it.
+    `data` is a Python constant, a `Made`, a `Graded`, a tuple of values (a list) or a dict of values (a
+    record). `literal` is set where the value is a string literal, which adapts to the place it stands in.
+    `by_launch` says that the launch had a part in it, `named` that a name stands for it.
     """
 
     type: Type
@@ -39,6 +59,7 @@ class Value:
     span: Span
     literal: syntax.Text | None = None
     by_launch: bool = False
+    named: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -72,6 +93,8 @@ class Made:
     given: dict[str, Value]
     values: dict[str, Any]
     head: Span
+    span: Span
+    """The whole expression; `head` is the constructor's name in it."""
     lost: bool = False
     """A field could not be read: what seems missing may have been in it."""
 
@@ -87,5 +110,12 @@ def plain(value: Value) -> Any:
             return tuple(plain(item) for item in value.data)
         case dict():
             return {key: plain(item) for key, item in value.data.items()}
+        case Graded(tree=tree):
+            return tree
         case _:
             return value.data
+
+
+def in_one_line(span: Span) -> str:
+    """What is written at a place, its blanks collapsed."""
+    return " ".join(span.text.split())

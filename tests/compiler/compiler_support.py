@@ -41,6 +41,39 @@ SAVE = 'save adder as "adder"\n'
 GOOD = DATA + MODEL + TRAIN + SAVE
 """A recipe without findings."""
 
+ASKED = """\
+dataset asked = jsonl("sums.jsonl") {
+  prompt = "{{ question }}"
+  metadata = { answer = "{{ answer }}" }
+}
+"""
+GRADER = 'grader right = equals { expected = "{{ metadata.answer }}" }\n'
+REINFORCE = """\
+train adder = grpo {
+  model = tiny
+  dataset = asked
+  grader = right
+  completions_per_sample = 2
+  samples_per_batch = 4
+  samples_per_mini_batch = 2
+  sampling { max_tokens = 8 }
+  steps = 3
+}
+"""
+
+REINFORCED = ASKED + MODEL + GRADER + REINFORCE + SAVE
+"""A recipe that reinforces, without findings."""
+
+COMPARED = """\
+evaluate report = compare {
+  models = [tiny, adder]
+  dataset = asked
+  graders = [right, words(completion)]
+  sampling { max_tokens = 8 }
+}
+"""
+"""Behind `REINFORCED`, an evaluation without findings."""
+
 FILES: dict[str, bytes] = {
     "sums.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": "3"}\n',
     "broken.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": }\n',
@@ -83,11 +116,13 @@ def check_text(
     world_size: int = 1,
     nodes: int = 1,
     registry: Path | None = None,
+    wanted: str | None = None,
 ) -> Compilation:
     """Compile a recipe in the working directory; `sets` are written `NAME=TEXT`."""
     source = Source(RECIPE, text, Path.cwd() / RECIPE)
     settings = [Setting(*one.split("=", 1)) for one in sets]
-    return compile_recipe(source, settings=settings, launch=Launch(world_size, nodes), registry=registry)
+    launch = Launch(world_size, nodes)
+    return compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
 
 
 def codes(compilation: Compilation) -> list[str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from compiler_support import GOOD
+from compiler_support import COMPARED, GOOD, REINFORCED, replaced
 from hypothesis import strategies as st
 
-from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.algorithms import Grpo, Sft
 from harmony_compiler.graph.catalogue import class_of
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows
+from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import Contains, Equals, Matches
 from harmony_compiler.graph.models import HubModel, LocalModel, ScratchModel
 from harmony_compiler.graph.node import Bounds, Constructor, FieldSpec, schema
+from harmony_compiler.graph.settings import Sampling
 from harmony_compiler.graph.types import (
     BOOL,
     FLOAT,
@@ -22,6 +25,7 @@ from harmony_compiler.graph.types import (
     PERCENT,
     STR,
     TEMPLATE,
+    ListOf,
     LiteralText,
     RecordOf,
     SettingsType,
@@ -48,6 +52,18 @@ _CHOSEN = {
     "tp": ["1", "ctx.world_size"],
     "split": ['"train"', '"train[:90%]"', '"train[-1:] + train[:1]"'],
     "tokenizer": ['"chars"', '"home"'],
+    "context": ["24", "256"],
+    "completions_per_sample": ["2", "4"],
+    "samples_per_mini_batch": ["4", "2 * 4"],
+    "max_tokens": ["1", "2 + 2"],
+    "stop": ["[]", '[".", "\\n"]'],
+    "temperature": ["0.5", "1.0", "100%"],
+    "regex": ['"^[0-9]+$"', 'r"\\d"', '""'],
+    "expected": ['"{{ metadata.answer }}"', "\"{{ metadata['answer'] | trim }}\"", '"2"'],
+    "text": [
+        '"{{ prompt }} {{ completion | lower }}"',
+        '"{% for turn in turns %}{{ turn.role }}{% endfor %}"',
+    ],
     "items": ['[{ question = "1+1", answer = "2" }]', "[{ question = [1, none] }, { answer = { a = 1.5 } }]"],
 }
 
@@ -66,6 +82,9 @@ def _of_type(type_: Type, bounds: Bounds) -> st.SearchStrategy[str]:
             return st.just(f'"{text}"')
         case SettingsType(name=name):
             return constructed(class_of(name))
+        case ListOf(item=item):
+            items = st.lists(_of_type(item, bounds), max_size=3)
+            return items.map(lambda found: f"[{', '.join(found)}]")
         case RecordOf(item=item):
             keys = st.sampled_from(["a", "b", '"a key"'])
             fields = st.dictionaries(keys, _of_type(item, bounds), max_size=3)
@@ -112,9 +131,113 @@ def constructed(draw: Draw, cls: type[Constructor], **fixed: str) -> str:
     return f"{cls.constructor}{arguments} {{\n  " + "\n  ".join(behind) + "\n}"
 
 
+_TEXTS = st.recursive(
+    st.sampled_from(["completion", "prompt", "metadata.answer", 'metadata["answer"]', "turns[0].content"]),
+    lambda texts: st.one_of(
+        st.builds("{}({})".format, st.sampled_from(["lower", "strip"]), texts),
+        st.builds("({} + {})".format, texts, texts | st.just('"a"')),
+        st.builds("{}[{}]".format, texts, st.integers(0, 3)),
+    ),
+    max_leaves=3,
+)
+"""Texts that are known when a completion is graded."""
+
+
+def _numbers_over(numbers: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    conditions = st.one_of(
+        st.builds("{} {} {}".format, numbers, st.sampled_from(["<", "<=", "==", "!="]), numbers),
+        st.builds("{} {} {}".format, _TEXTS, st.sampled_from(["in", "not in", "==", ">"]), _TEXTS),
+        st.builds('matches({}, "^a|b$")'.format, _TEXTS),
+    )
+    return st.one_of(
+        st.builds("({} {} {})".format, numbers, st.sampled_from(["+", "-", "*", "//"]), numbers),
+        st.builds("{}({})".format, st.sampled_from(["abs", "round", "mean"]), numbers),
+        st.builds("clamp({}, 0, 10)".format, numbers),
+        st.builds("(if {} then {} else {})".format, conditions, numbers, numbers),
+        st.builds("(if {} and not ({}) then {} else none)".format, conditions, conditions, numbers),
+    )
+
+
+FORMULAS = st.recursive(
+    st.one_of(
+        st.builds("{}({})".format, st.sampled_from(["words", "chars", "lines", "number", "len"]), _TEXTS),
+        st.builds("agreement({}, {})".format, _TEXTS, _TEXTS),
+        st.builds("contains({}, {})".format, _TEXTS, _TEXTS).map("0.5 * {}".format),
+    ),
+    _numbers_over,
+    max_leaves=4,
+)
+"""Numbers that are known when a completion is graded."""
+
+
+def rewards(graders: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Combinations of graders, from which something can be learned: each leaf has a weight of its own."""
+    weights = st.sampled_from(["0.5", "2", "10%"])
+    more = st.one_of(
+        st.builds("{} * {}".format, weights, graders),
+        st.builds("clamp({}, -1, 1)".format, graders),
+        st.builds("mean({}, {})".format, graders, FORMULAS),
+        st.builds("(if {} > 1 then {} else 0)".format, FORMULAS, graders),
+        graders.map(lambda name: f'{name} {{ on_failure = "zero" }}'),
+    )
+    return st.lists(more, min_size=1, max_size=3).map(" + ".join)
+
+
+@st.composite
+def imitations(draw: Draw) -> list[str]:
+    """Two stages over a model `base`."""
+    mapping = {"prompt": draw(st.sampled_from(_TEMPLATES)), "completion": draw(st.sampled_from(_TEMPLATES))}
+    path = draw(st.sampled_from(['"sums.jsonl"', '["sums.jsonl", "sums.jsonl"]']))
+    dataset = draw(
+        st.one_of(constructed(JsonLines, path=path, **mapping), constructed(LiteralRows, **mapping))
+    )
+    return [
+        f"dataset lessons = {dataset}",
+        f"train first = {draw(constructed(Sft, model='base', dataset='lessons'))}",
+        f"train second = {draw(constructed(Sft, model='first { tp = 1 }', dataset='lessons'))}",
+        'save second as "second"',
+    ]
+
+
+@st.composite
+def reinforcements(draw: Draw) -> list[str]:
+    """Graders, a stage that reinforces and an evaluation, over a model `base`."""
+    leaf = draw(st.one_of(constructed(Equals), constructed(Contains), constructed(Matches), FORMULAS))
+    reward = draw(rewards(st.sampled_from(["exact", "close", 'contains("1")'])))
+    stage = draw(
+        constructed(
+            Grpo,
+            model="base",
+            dataset="asked",
+            grader=f"exact + ({reward})",
+            completions_per_sample=draw(st.sampled_from(["2", "4"])),
+            samples_per_batch="16",
+            samples_per_mini_batch=draw(st.sampled_from(["4", "2 * 4"])),
+            sampling=draw(constructed(Sampling, max_tokens="2")),
+        )
+    )
+    report = draw(
+        constructed(
+            Compare,
+            models="[base, polished]",
+            dataset="asked",
+            graders=f"[close, {draw(FORMULAS)} + exact]",
+            sampling=draw(constructed(Sampling, max_tokens="2", temperature="0.5")),
+        )
+    )
+    return [
+        f"grader close = {leaf}",
+        "grader exact = agreement(completion, metadata.answer)",
+        'dataset asked = jsonl("sums.jsonl") { prompt = "{{ question }}", metadata = { answer = "a" } }',
+        f"train polished = {stage}",
+        f"evaluate report = {report}",
+        'save polished as "polished"',
+    ]
+
+
 @st.composite
 def recipes(draw: Draw) -> str:
-    """A recipe of one or two stages without errors."""
+    """A recipe without errors that imitates, or reinforces and evaluates."""
     model = draw(
         st.one_of(
             constructed(ScratchModel),
@@ -122,36 +245,29 @@ def recipes(draw: Draw) -> str:
             constructed(LocalModel, path='"home"'),
         )
     )
-    mapping = {"prompt": draw(st.sampled_from(_TEMPLATES)), "completion": draw(st.sampled_from(_TEMPLATES))}
-    path = draw(st.sampled_from(['"sums.jsonl"', '["sums.jsonl", "sums.jsonl"]']))
-    dataset = draw(
-        st.one_of(constructed(JsonLines, path=path, **mapping), constructed(LiteralRows, **mapping))
-    )
-    first = draw(constructed(Sft, model="base", dataset="lessons"))
-    second = draw(constructed(Sft, model="first { tp = 1 }", dataset="lessons"))
-    parts = [
-        f"model base = {model}",
-        f"dataset lessons = {dataset}",
-        f"train first = {first}",
-        f"train second = {second}",
-        'save second as "second"',
-        f"recipe generated {{ seed = {draw(st.integers(0, 99))} }}",
-    ]
+    parts = [f"model base = {model}", f"recipe generated {{ seed = {draw(st.integers(0, 99))} }}"]
+    parts += draw(st.one_of(imitations(), reinforcements()))
     return "\n".join(draw(st.permutations(parts))) + "\n"
 
 
 # --- broken recipes -------------------------------------------------------------------------------------
 
-RICH = "recipe rich { seed = 3 }\ninput rate: float = 1e-2 where 0 < rate < 1\n" + GOOD.replace(
+_LEARNT = "recipe rich { seed = 3 }\ninput rate: float = 1e-2 where 0 < rate < 1\n" + GOOD.replace(
     "lr = 1e-2", "lr = if rate > 0.5 then rate else [rate, 2 * rate][0]\n  schedule = linear { warmup = 5% }"
 )
-TOKENS = re.findall(r"\s+|\w+|\"[^\"]*\"|.", RICH)
+RICH = [
+    _LEARNT,
+    "let long = words(completion) - 2\n"
+    + replaced(REINFORCED, ("grader = right", "grader = if long > 3 then 0.5 * right else -long / 7"))
+    + COMPARED,
+]
+TOKENS = [re.findall(r"\s+|\w+|\"[^\"]*\"|.", text) for text in RICH]
 
 
 @st.composite
 def mutated(draw: Draw) -> str:
     """A good recipe with some tokens deleted, doubled, swapped or replaced, or a stretch of it cut out."""
-    tokens = list(TOKENS)
+    tokens = list(draw(st.sampled_from(TOKENS)))
     for _ in range(draw(st.integers(1, 4))):
         at, other = (draw(st.integers(0, len(tokens) - 1)) for _ in range(2))
         match draw(st.sampled_from(["delete", "double", "swap", "replace", "cut", "insert"])):
@@ -177,6 +293,19 @@ FRAGMENTS = [
     *("a", "b", "tiny", "sums", "sft", "scratch", "jsonl", "rows", "hf", "env", "ctx", "prompt", "seed"),
     *("= ", "{ ", " }", "(", ")", "[", "]", ", ", ".", ": ", "\n", " ", "+", "-", "*", "//", "<", "==", "in"),
     *("1", "0", "1e-5", "10%", "5min", "9223372036854775807", "true", "none", '"x"', '"{{ x }}"', '"{%"'),
+    *(
+        "grader",
+        "evaluate",
+        "completion",
+        "turns",
+        "metadata",
+        ".key",
+        "words(",
+        "mean(",
+        "contains(",
+        "0.5 * ",
+    ),
+    *("matches(", 'r"^("', "equals", "if completion == ", "not ", " and ", "-"),
     *("int", "str", "Model", "list[int]", '"sums.jsonl"', "# c\n", "## d\n", "\\", "é", "\u2028", "\x00"),
 ]
 SOUP = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)

@@ -9,6 +9,7 @@ import pytest
 
 from harmony_compiler.graph import catalogue
 from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.formulas import FUNCTIONS, Function
 from harmony_compiler.graph.node import Constructor, Derived, FieldSpec, Node, Settings, schema, summary
 from harmony_compiler.graph.types import (
     BOOL,
@@ -18,6 +19,7 @@ from harmony_compiler.graph.types import (
     PERCENT,
     STR,
     DatasetType,
+    ListOf,
     LiteralText,
     ModelType,
     SettingsType,
@@ -45,6 +47,8 @@ def fits(value: Any, option: Type) -> bool:
             return bool(value == text)
         case SettingsType(name=name):
             return isinstance(value, Settings) and value.constructor == name
+        case ListOf(item=item):
+            return isinstance(value, tuple) and all(fits(part, item) for part in value)
         case ModelType() | DatasetType():
             return False
     kinds = {BOOL: bool, INT: int, FLOAT: float, STR: str, PERCENT: Percent, NONE: type(None)}
@@ -87,15 +91,24 @@ def test_a_derived_default_asks_for_what_stands_before_it(cls: type[Constructor]
 
 @EACH_CLASS
 def test_a_rule_speaks_of_fields_that_are_there(cls: type[Constructor]) -> None:
-    known = {*schema(cls), *OUTSIDE}
+    known = {*schema(cls), *OUTSIDE, *_fields_of_settings(cls)}
     for rule in cls.rules:
         asked = {rule.blame, *rule.beside}
-        assert rule.blame in schema(cls)
+        assert rule.blame in known - OUTSIDE
         assert known.issuperset(asked)
         assert rule.help, "a rule says what to change"
         words = {name.rpartition(".")[2] for name in asked}
         for text in (rule.message, rule.help):
             assert words.issuperset(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+def _fields_of_settings(cls: type[Constructor]) -> set[str]:
+    """`sampling.temperature`: of a field that holds one kind of settings, their fields."""
+    found: set[str] = set()
+    for spec in schema(cls).values():
+        if isinstance(spec.type, SettingsType):
+            found.update(f"{spec.name}.{name}" for name in schema(catalogue.class_of(spec.type.name)))
+    return found
 
 
 @EACH_CLASS
@@ -114,6 +127,15 @@ def test_a_constructor_with_all_defaults_can_be_made(cls: type[Constructor]) -> 
     }
     made = cls(**given)
     assert all(getattr(made, name) == spec.default for name, spec in schema(cls).items() if name not in given)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.name)
+def test_a_function_says_what_it_is(function: Function) -> None:
+    assert function.doc
+    assert function.parameters
+    assert not function.doc.endswith(".")
+    assert not function.of_scores or set(function.parameters) == {FLOAT}
+    assert function.name in names_of_the_language()
 
 
 def test_names_are_given_once() -> None:

@@ -20,6 +20,7 @@ from harmony_compiler.compile import compile_recipe
 from harmony_compiler.files import read_source
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.inputs import Setting
+from harmony_compiler.passes.graders import ANY_GRADER
 from harmony_grammar.diagnostics import LEDGER, Diagnostic
 from harmony_grammar.rendering import render_text
 from harmony_grammar.source import Source
@@ -28,16 +29,19 @@ CASES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
 MISSING = "missing.recipe"
 """The recipe that a case names to be told that there is none."""
 
-_OPTIONS = argparse.ArgumentParser(prog="harmonyc check")
+_OPTIONS = argparse.ArgumentParser(prog="harmonyc")
+_OPTIONS.add_argument("command", choices=["check", "grade"])
 _OPTIONS.add_argument("recipe")
+_OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
 
 
 def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, ...]:
     words = shlex.split(command)
-    assert words[:3] == ["$", "harmonyc", "check"]
-    options = _OPTIONS.parse_args(words[3:])
+    assert words[:2] == ["$", "harmonyc"]
+    options = _OPTIONS.parse_args(words[2:])
+    wanted = options.grader or ANY_GRADER if options.command == "grade" else None
     if options.recipe != MISSING:
         Path(options.recipe).write_text(recipe, encoding="utf-8")
     source = read_source(options.recipe)
@@ -45,7 +49,8 @@ def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, 
         return (source,)
     settings = [Setting(*one.split("=", 1)) for one in options.set]
     launch = Launch(options.num_processes)
-    return compile_recipe(source, settings=settings, launch=launch, registry=registry).diagnostics
+    found = compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
+    return found.diagnostics
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from compiler_support import GOOD, check_text, graph_of, replaced
+from compiler_support import COMPARED, GOOD, REINFORCED, check_text, graph_of, replaced
 
 from harmony_compiler.files import Disk
 from harmony_compiler.graph.graph import Graph
@@ -54,9 +54,25 @@ save tuned as "arithmetic" { if_exists = "overwrite" }
 """
 
 
-def test_a_plan_reads_as_it_was_reviewed(folder: Path) -> None:
-    shown = plan_text(graph_of(RECIPE, ["seed=8"], world_size=2)).replace(str(folder), "FOLDER")
-    golden = GOLDEN / "arithmetic.txt"
+REINFORCING = """\
+let long = words(completion)
+## Short answers.
+grader brief = clamp(1 - long / (2 + len(turns)), 0, 1)
+grader polite = 0.5 * contains("please") - brief / 10
+""" + replaced(
+    REINFORCED + COMPARED,
+    ("grader = right", "grader = right + 0.5 * (brief + polite) * (if long > 3 then 1 else none) - 1"),
+    ("[right, words(completion)]", '[right, -long, matches("a") { on_failure = "zero" }, polite]'),
+    ("  steps = 3\n", "  epochs = 2\n"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "sets"), [("arithmetic", RECIPE, ["seed=8"]), ("reinforcing", REINFORCING, [])]
+)
+def test_a_plan_reads_as_it_was_reviewed(name: str, recipe: str, sets: list[str], folder: Path) -> None:
+    shown = plan_text(graph_of(recipe, sets, world_size=2)).replace(str(folder), "FOLDER")
+    golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(shown, encoding="utf-8")
     assert shown == golden.read_text(encoding="utf-8")
@@ -96,6 +112,12 @@ def test_steps_are_rounded_up(length: str, steps: int) -> None:
     assert list(plan_json(graph)["steps"].values()) == [steps]
 
 
+def test_prompts_of_a_step_are_its_completions_over_the_group() -> None:
+    """Two rows; four completions a step, two of each prompt."""
+    graph = graph_of(replaced(REINFORCED, ("steps = 3", "epochs = 3")))
+    assert list(plan_json(graph)["steps"].values()) == [3]
+
+
 def test_a_file_that_went_away_is_not_counted(folder: Path) -> None:
     graph = graph_of(GOOD)
     (folder / "sums.jsonl").unlink()
@@ -107,6 +129,38 @@ def test_the_json_is_the_graph_and_can_be_read_again() -> None:
     plan = json.loads(json.dumps(plan_json(graph)))
     assert Graph.from_json(plan) == graph
     assert {key: value for key, value in plan.items() if key not in ("rows", "steps")} == graph.to_json()
+
+
+def test_the_plan_of_a_grader_alone() -> None:
+    graph = check_text(REINFORCED, wanted="right").graph
+    assert graph is not None
+    assert plan_text(graph).splitlines()[-2:] == ["outputs", "  right"]
+
+
+FORMULA_TEXTS = [
+    "1 - (2 - words(completion))",
+    "(1 + words(completion)) * 2 / 3 - 4",
+    "-(words(completion) - 1)",
+    "2 // -words(completion)",
+    "if (if words(completion) > 1 then true else false) then 1 else none",
+    "if not (words(completion) > 1 and true) or completion == prompt then 1 else 2",
+    "(words(completion) > 1) == (words(prompt) > 1)",
+    "clamp(number(metadata.answer), -1, 1)",
+    'turns[0].content in ["a", "\\"b\\"\\n", completion[0]]',
+    'matches(completion + "x", "^a|b$")',
+]
+
+
+@pytest.mark.parametrize("formula", FORMULA_TEXTS)
+def test_a_formula_is_shown_as_it_is_written(formula: str) -> None:
+    def shown(text: str) -> str:
+        graph = check_text(f"grader g = {text}\n", wanted="g").graph
+        assert graph is not None
+        (line,) = [line for line in plan_text(graph).splitlines() if line.startswith("  expression = ")]
+        return line.removeprefix("  expression = ")
+
+    assert shown(formula) == formula
+    assert shown(shown(formula)) == formula
 
 
 def test_the_plan_of_a_file_without_outputs() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compiler_support import check_text, fill
+from compiler_support import REINFORCED, check_text, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_strategies import SOUP, mutated, recipes
+from recipe_strategies import FORMULAS, SOUP, mutated, recipes
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.files import Disk, read_source
@@ -110,6 +110,9 @@ TYPES = [
     "list[int]",
     '"a" | "b"',
     "Dataset[Thread]",
+    "Dataset[Prompt{answer: str}]",
+    "Grader",
+    "Regex",
     "none",
 ]
 INPUTS = "".join(f"input i{number}: {type_}\n" for number, type_ in enumerate(TYPES))
@@ -123,7 +126,7 @@ def test_any_setting_is_a_value_or_findings(texts: list[str]) -> None:
 
 WORDS = [
     *("{{ ", " }}", "{% ", " %}", "{# ", " #}", "{{-", "-}}"),
-    *("question", "answr", " | ", "trim", "x"),
+    *("question", "answr", " | ", "trim", "x", "metadata", "['", "']", "completion"),
 ]
 WORDS += [
     *("for ", " in ", "endfor", "set ", " = ", "if ", "endif", "is ", "not ", "."),
@@ -136,6 +139,26 @@ TEMPLATES = st.lists(st.sampled_from(WORDS), max_size=15).map("".join)
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\\'), max_size=40) | TEMPLATES)
 def test_any_template_is_a_template_or_findings(template: str) -> None:
     sound(check_text(f'dataset d = jsonl("sums.jsonl") {{ prompt = """{template}""" }}\n'))
+
+
+@settings(STEADY, max_examples=300)
+@given(st.text(st.characters(codec="utf-8", exclude_characters='"\\'), max_size=40) | TEMPLATES)
+def test_any_template_of_a_grader_is_a_template_or_findings(template: str) -> None:
+    sound(check_text(f'grader g = equals("""{template}""")\n{REINFORCED}'))
+
+
+@settings(STEADY)
+@given(st.text(st.characters(codec="utf-8", exclude_characters='"\\\n'), max_size=20))
+def test_any_regular_expression_is_one_or_findings(regex: str) -> None:
+    sound(check_text(f'grader g = matches(r"{regex}") + matches(completion, r"{regex}")\n'))
+
+
+@settings(STEADY, max_examples=100)
+@given(FORMULAS)
+def test_any_formula_goes_to_json_and_back(formula: str) -> None:
+    compilation = check_text(f"grader g = {formula}\n", wanted="g")
+    assert [finding.words.message for finding in compilation.diagnostics] == []
+    sound(compilation)
 
 
 @settings(STEADY)
@@ -164,7 +187,7 @@ def test_the_order_of_declarations_means_nothing(text: str, random: object) -> N
 
 
 def _declarations(text: str) -> list[str]:
-    words = ("model ", "dataset ", "train ", "save ", "recipe ")
+    words = ("model ", "dataset ", "grader ", "train ", "evaluate ", "save ", "recipe ")
     parts: list[str] = []
     for line in text.splitlines(keepends=True):
         if line.startswith(words):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiler_support import GOOD, TAKEN, check_text, codes, replaced
+from compiler_support import COMPARED, GOOD, MODEL, REINFORCED, SAVE, TAKEN, check_text, codes, replaced
 
 from harmony_compiler.compile import compile_recipe
 from harmony_compiler.files import DISK
@@ -45,13 +45,19 @@ FAULTY = replaced(
 )
 
 
-@pytest.mark.parametrize("text", [GOOD, FAULTY, "{{{"], ids=["good", "faulty", "no recipe"])
+GRADED = REINFORCED + COMPARED
+SENSELESS = replaced(
+    GRADED, ("{{ metadata.answer }}", "{{ metadata.anser | trim }}"), ("= right\n", "= right - right\n")
+)
+
+
+@pytest.mark.parametrize("text", [GOOD, FAULTY, GRADED, SENSELESS, "{{{"])
 def test_compiling_prints_nothing(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     check_text(text)
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("text", [GOOD, FAULTY], ids=["good", "faulty"])
+@pytest.mark.parametrize("text", [GOOD, FAULTY, GRADED, SENSELESS])
 def test_files_are_read_through_the_door_alone(
     text: str, folder: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +92,7 @@ def test_only_a_key_that_is_taken_needs_hashes(registry: Path, monkeypatch: pyte
 
 
 def test_compiling_twice_gives_the_same() -> None:
-    for text in (GOOD, FAULTY):
+    for text in (GOOD, FAULTY, GRADED, SENSELESS):
         first, second = check_text(text), check_text(text)
         assert first.graph == second.graph
         assert [f.words for f in first.diagnostics] == [f.words for f in second.diagnostics]
@@ -114,8 +120,18 @@ def test_compiling_imports_little(template: str) -> None:
     assert imported == ({"jinja2"} if template == JINJA else set())
 
 
+def test_compiling_graders_imports_little() -> None:
+    Path("case.recipe").write_text(GRADED, encoding="utf-8")
+    assert imported_by(COMPILE, *HEAVY, "jinja2", "difflib") == set()
+
+
 def test_hash_seeds_change_nothing() -> None:
-    Path("case.recipe").write_text(FAULTY + "let x = smus\n", encoding="utf-8")
+    faulty = (
+        FAULTY
+        + "let x = smus\n"
+        + replaced(SENSELESS, (MODEL, ""), ("train adder", "train other"), (SAVE, ""))
+    )
+    Path("case.recipe").write_text(faulty, encoding="utf-8")
     code = COMPILE.replace("compile_recipe(S", "found = compile_recipe(S")
     code += "from harmony_grammar.rendering import render_text\nprint(render_text(found.diagnostics))"
     said = {

@@ -73,3 +73,38 @@ class UnreadableRecipe(Diagnostic):
     message = "`{path}` cannot be read: {reason}"
     path: str
     reason: str
+
+
+class UnknownVariable(Diagnostic):
+    code, slug = "E0511", "unknown-variable"
+    message = "templates of graders have no variable `{name}`"
+    label = "not a variable"
+    notes = (
+        "variables: completion, prompt, turns, metadata",
+        "a value of the row is `metadata.NAME`, where the dataset's `metadata` has that name",
+    )
+    help = "did you mean `{suggestion}`?"
+    name: str
+    suggestion: str = ""
+
+
+class UnknownMetadata(Diagnostic):
+    code, slug = "E0512", "unknown-metadata"
+    message = "the rows have no metadata `{key}`"
+    label = "read here, for `{stage}`"
+    notes = ("metadata: {known}",)
+    help = "{mend}"
+    key: str
+    stage: str
+    known: str
+    mend: str
+
+
+class CutPrompts(Diagnostic):
+    code, slug = "E0513", "cut-prompts"
+    message = (
+        '`on_too_long = "truncate"` would cut prompts of `{stage}`, and a cut prompt asks another question'
+    )
+    label = "cuts rows"
+    help = 'choose `"drop"` or `"error"`'
+    stage: str

@@ -66,6 +66,16 @@ class RuleBroken(Diagnostic):
     mend: str = ""
 
 
+class DoubtfulFields(Diagnostic):
+    code, slug = "W0401", "doubtful-fields"
+    message = "{rule}"
+    label = "{cause}"
+    help = "{mend}"
+    rule: str
+    cause: str
+    mend: str = ""
+
+
 class TooMany(Diagnostic):
     code, slug = "E0407", "one-too-many"
     message = "`{constructor}` takes either {options}, not both"
@@ -105,6 +115,15 @@ class NotCopyable(Diagnostic):
     message = "{what} has no fields to change"
     label = "this is {what}"
     what: str
+
+
+class EntryTwice(Diagnostic):
+    code, slug = "E0412", "entry-twice"
+    message = "`{entry}` stands twice in `{key}`"
+    label = "the second one"
+    help = "remove one of the two: a column is named by what is written here"
+    entry: str
+    key: str
 
 
 class UnknownInput(Diagnostic):

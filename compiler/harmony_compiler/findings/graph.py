@@ -55,3 +55,35 @@ class UnsavedModel(Diagnostic):
     label = "trained, and kept in the run folder only"
     help = 'add `save {name} as "KEY"`'
     name: str
+
+
+class ConstantReward(Diagnostic):
+    code, slug = "E0607", "constant-reward"
+    message = "the reward is {value} for every completion, so nothing can be learned from it"
+    label = "always {value}"
+    help = "reward what tells a good completion from another of the same prompt"
+    value: str
+
+
+class ZeroWeights(Diagnostic):
+    code, slug = "E0608", "zero-weights"
+    message = "every weight of the reward is 0, so nothing can be learned from it"
+    label = "only weights of 0"
+    help = "give at least one grader a weight; those of weight 0 beside it are measured, not rewarded"
+
+
+class BlindReward(Diagnostic):
+    code, slug = "E0609", "blind-reward"
+    message = "the reward never reads the completion, so all completions of a prompt get the same"
+    label = "reads no `completion`"
+    help = "completions of one prompt are compared with one another: reward something about `completion`"
+
+
+class UnknownGrader(Diagnostic):
+    code, slug = "E0610", "unknown-grader"
+    message = "{what}"
+    notes = ("graders: {known}",)
+    help = "did you mean `{suggestion}`?"
+    what: str
+    known: str
+    suggestion: str = ""

@@ -118,3 +118,31 @@ class NoValueByItself(Diagnostic):
     name: str
     meaning: str
     mend: str = ""
+
+
+class OnlyWhenGraded(Diagnostic):
+    code, slug = "E0312", "only-when-graded"
+    message = "{place} needs a value now, and this one is known only when a completion is graded"
+    label = "differs from completion to completion"
+    help = "{mend}"
+    place: str
+    mend: str = "only graders are computed from `completion`, `prompt`, `turns` and `metadata`"
+
+
+class WrongArguments(Diagnostic):
+    code, slug = "E0313", "wrong-arguments"
+    message = "`{name}` takes {takes}, not {found}"
+    label = "{found} here"
+    notes = ("`{signature}`: {doc}",)
+    name: str
+    takes: str
+    found: str
+    signature: str
+    doc: str
+
+
+class BrokenRegex(Diagnostic):
+    code, slug = "E0314", "broken-regex"
+    message = "the regular expression cannot be read: {reason}"
+    label = "here"
+    reason: str

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harmony_compiler.graph.datasets import ThreadRows
+from harmony_compiler.graph.datasets import PromptRows, ThreadRows
+from harmony_compiler.graph.graders import GraderRef
 from harmony_compiler.graph.models import ModelRef
-from harmony_compiler.graph.node import RECIPE_SEED, Node, Rule, field
-from harmony_compiler.graph.settings import AdamW, Cosine, Schedule
+from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, Rule, field
+from harmony_compiler.graph.settings import AdamW, Cosine, Sampling, Schedule
 from harmony_compiler.graph.types import MODEL, Type
 
 
@@ -78,3 +79,96 @@ class Sft(Algorithm):
     @property
     def rows_per_step(self) -> int:
         return self.samples_per_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grpo(Algorithm):
+    """Group relative policy optimisation: reinforce completions that score above their group."""
+
+    constructor = "grpo"
+    rules = (
+        Rule(
+            "samples_per_batch",
+            ("completions_per_sample",),
+            lambda samples, group: samples % group == 0,
+            "`samples_per_batch` = {samples_per_batch} is no multiple of `completions_per_sample` = "
+            "{completions_per_sample}",
+            "both count completions: a step takes `samples_per_batch / completions_per_sample` prompts",
+        ),
+        Rule(
+            "samples_per_mini_batch",
+            ("samples_per_batch",),
+            lambda mini, samples: mini <= samples,
+            "`samples_per_mini_batch` = {samples_per_mini_batch} is larger than `samples_per_batch` = "
+            "{samples_per_batch}",
+            "a mini-batch is a part of the batch: choose a divisor of {samples_per_batch}",
+        ),
+        Rule(
+            "samples_per_mini_batch",
+            ("samples_per_batch",),
+            lambda mini, samples: samples % mini == 0,
+            "`samples_per_mini_batch` = {samples_per_mini_batch} does not divide `samples_per_batch` = "
+            "{samples_per_batch}",
+            "choose a divisor of {samples_per_batch}",
+        ),
+        Rule(
+            "samples_per_mini_batch",
+            ("ctx.world_size",),
+            lambda mini, world: mini % world == 0,
+            "`samples_per_mini_batch` = {samples_per_mini_batch} does not divide over {world_size} processes",
+            "choose a multiple of {world_size}",
+        ),
+        Rule(
+            "samples_per_mini_batch",
+            ("samples_per_batch",),
+            lambda mini, samples: mini != samples,
+            "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch",
+            "this keeps to the policy that wrote the completions; smaller mini-batches take more updates of "
+            "each batch",
+            warns=True,
+        ),
+        Rule(
+            "sampling.temperature",
+            (),
+            lambda temperature: temperature > 0,
+            "at temperature 0 all completions of a group are the same, and nothing is learned",
+            "leave `temperature` at 1.0",
+        ),
+    )
+
+    model: ModelRef = field(doc="the model to start from")
+    dataset: PromptRows = field(doc="the prompts to answer")
+    grader: GraderRef = field(doc="the reward of a completion")
+    completions_per_sample: int = field(8, at_least=2, doc="completions of one prompt: a group")
+    lr: float = field(7.5e-7, above=0, doc="peak learning rate")
+    kl_beta: float = field(
+        0.01, at_least=0, doc="weight of the distance from the stage's start; 0 asks for none"
+    )
+    samples_per_batch: int = field(128, at_least=1, doc="completions in one step")
+    samples_per_mini_batch: int = field(64, at_least=1, doc="completions in one update of the weights")
+    mini_epochs: int = field(1, at_least=1, doc="passes over the completions of a step")
+    clip_range: float = field(0.1, above=0, below=1, doc="how far below 1 a ratio of probabilities counts")
+    clip_range_high: float = field(
+        Derived("clip_range", ("clip_range",), lambda low: low),
+        above=0,
+        doc="how far above 1 a ratio of probabilities counts",
+    )
+    advantage: Literal["mean", "mean_std"] = field(
+        "mean", doc="reward minus the group's mean, or also divided by the group's standard deviation"
+    )
+    ratio: Literal["token", "sequence"] = field(
+        "token", doc="compare probabilities token by token, or by their geometric mean over a completion"
+    )
+    reduce: Literal["tokens", "sequences", "constant"] = field(
+        "tokens",
+        doc="average over all tokens of an update, first within each completion, or divide each completion's "
+        "sum by `sampling.max_tokens`",
+    )
+    truncated: Literal["keep", "mask"] = field(
+        "keep", doc="whether completions that reached `max_tokens` are trained on"
+    )
+    sampling: Sampling = field(Sampling(), doc="how completions are drawn")
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.samples_per_batch // self.completions_per_sample

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 
-from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.algorithms import Grpo, Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows
+from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import Combination, Contains, Equals, Formula, Matches
 from harmony_compiler.graph.models import HubModel, LocalModel, RegistryModel, Reloaded, ScratchModel
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.settings import AdamW, Constant, Cosine, Linear, Recipe
+from harmony_compiler.graph.settings import AdamW, Constant, Cosine, Linear, Recipe, Sampling
 
 CONSTRUCTORS: tuple[type[Constructor], ...] = (
     HubModel,
@@ -22,35 +24,28 @@ CONSTRUCTORS: tuple[type[Constructor], ...] = (
     Linear,
     Constant,
     AdamW,
+    Sampling,
+    Equals,
+    Contains,
+    Matches,
     Sft,
+    Grpo,
+    Compare,
 )
 """What recipes construct by name."""
 
-INTERNAL: tuple[type[Constructor], ...] = (Recipe, Reloaded, Save)
+INTERNAL: tuple[type[Constructor], ...] = (Recipe, Reloaded, Formula, Combination, Save)
 """What recipes make by other syntax: `recipe NAME { }`, `warm { tp = 2 }`, `save … as …`."""
 
 LATER = frozenset(
     {
-        *("endpoint", "csv", "parquet", "json", "mix", "column", "columns", "lora", "sampling"),
-        *("equals", "contains", "matches", "one_of", "json_valid", "length", "math_equals", "code_passes"),
+        *("endpoint", "csv", "parquet", "json", "mix", "column", "columns", "lora"),
+        *("one_of", "json_valid", "length", "math_equals", "code_passes"),
         *("instructions", "judge", "reward_model", "remote", "python"),
-        *(
-            "words",
-            "chars",
-            "lines",
-            "starts_with",
-            "ends_with",
-            "lower",
-            "strip",
-            "number",
-            "agreement",
-            "len",
-        ),
-        *("mean", "min", "max", "clamp", "abs", "round", "sqrt", "exp", "log"),
-        *("dpo", "grpo", "ppo", "validation", "checkpoint", "early_stop", "compare"),
+        *("dpo", "ppo", "validation", "checkpoint", "early_stop"),
     }
 )
-"""Constructors and functions of the language without a node class yet."""
+"""Constructors of the language without a node class yet."""
 
 LATER_DATASETS = frozenset({"hf", "registry"})
 """Constructors that make a model today, and later a dataset where one is asked for."""
@@ -59,6 +54,7 @@ _LATER_FIELDS = {
     "model": "adapter template_args generation_prompt",
     "dataset": "messages chosen rejected filter columns",
     "algorithm": "validation checkpoint early_stop metrics log_samples trackers",
+    "grader": "timeout retries concurrency",
     "save": "merge",
 }
 
@@ -87,6 +83,7 @@ def later_fields(cls: type[Constructor]) -> frozenset[str]:
         "model" if "tp" in known
         else "dataset" if "on_too_long" in known
         else "algorithm" if "max_grad_norm" in known
+        else "grader" if "on_failure" in known
         else "save" if "if_exists" in known
         else ""
     )  # fmt: skip

@@ -23,6 +23,7 @@ from harmony_compiler.graph.values import Ref
 
 Template = Annotated[str, TEMPLATE]
 ThreadRows = Annotated[Ref, DatasetType("Thread")]
+PromptRows = Annotated[Ref, DatasetType("Prompt")]
 
 
 @dataclass(frozen=True, kw_only=True)

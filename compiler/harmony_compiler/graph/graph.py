@@ -43,6 +43,8 @@ class Origin:
     doc: str = ""
     given: tuple[str, ...] = ()
     """The fields that the recipe wrote; every other one holds its default."""
+    entries: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By field, the source texts of a list's entries: what the columns of an evaluation are called."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Graph:
             "nodes": {ref: constructor_to_json(node) for ref, node in self.nodes.items()},
             "outputs": list(self.outputs),
             "origins": {
-                ref: {**asdict(origin), "given": list(origin.given)} for ref, origin in self.origins.items()
+                ref: {**asdict(origin), "given": list(origin.given), "entries": _lists(origin.entries)}
+                for ref, origin in self.origins.items()
             },
         }
 
@@ -96,7 +99,13 @@ class Graph:
                 nodes={Ref(ref): _node_from_json(node) for ref, node in data["nodes"].items()},
                 outputs=tuple(Ref(ref) for ref in data["outputs"]),
                 origins={
-                    Ref(ref): Origin(**{**origin, "given": tuple(origin["given"])})
+                    Ref(ref): Origin(
+                        **{
+                            **origin,
+                            "given": tuple(origin["given"]),
+                            "entries": {key: tuple(texts) for key, texts in origin["entries"].items()},
+                        }
+                    )
                     for ref, origin in data["origins"].items()
                 },
                 inputs=data["inputs"],
@@ -119,12 +128,16 @@ class Graph:
                 raise ValueError(f"the output `{ref}` is no node")
 
 
+def _lists(entries: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {key: list(texts) for key, texts in entries.items()}
+
+
 def references(node: Constructor) -> Iterator[Ref]:
     """The node ids in the fields of a node."""
     for spec in schema(type(node)).values():
         held = getattr(node, spec.name)
         if spec.is_edge and held is not None:
-            yield held
+            yield from held if isinstance(held, tuple) else (held,)
 
 
 def constructor_to_json(value: Constructor) -> dict[str, Any]:

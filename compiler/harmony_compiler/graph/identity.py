@@ -47,7 +47,7 @@ def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Pat
 
 def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Content) -> Any:
     if spec.is_edge and value is not None:
-        return {"node": known[value]}
+        return [{"node": known[ref]} for ref in value] if isinstance(value, tuple) else {"node": known[value]}
     if spec.names_files and isinstance(value, tuple):
         return [{"content": content(path)} for path in value]
     if spec.names_files and isinstance(value, str) and Path(value).is_absolute():

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 from harmony_compiler.graph.types import (
     PATH,
     DatasetType,
+    GraderType,
     ListOf,
     ModelType,
     Type,
@@ -89,8 +90,9 @@ class FieldSpec:
 
     @property
     def is_edge(self) -> bool:
-        """Whether the field holds the id of another node."""
-        return any(isinstance(option, ModelType | DatasetType) for option in options_of(self.type))
+        """Whether the field holds the id of another node, or a list of them."""
+        held = (option.item if isinstance(option, ListOf) else option for option in options_of(self.type))
+        return any(isinstance(option, ModelType | DatasetType | GraderType) for option in held)
 
     @property
     def names_files(self) -> bool:
@@ -121,8 +123,9 @@ def field(
 class Rule:
     """A constraint between fields. It is blamed on `blame`, with a label at each field of `beside`.
 
-    `holds` is called with their values in that order. Names with a dot stand for what the launch decides
-    (`ctx.world_size`). A rule in which a value is `none` is not asked.
+    `holds` is called with their values in that order. A name with a dot stands for what the launch decides
+    (`ctx.world_size`), or for a field of a structured value (`sampling.temperature`). A rule in which a value
+    is `none` is not asked. A rule that `warns` forbids nothing.
     """
 
     blame: str
@@ -130,6 +133,7 @@ class Rule:
     holds: Callable[..., bool]
     message: str
     help: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,12 +72,22 @@ class ModelType(Type):
 
 @dataclass(frozen=True)
 class DatasetType(Type):
-    """`Dataset`, or with its kind of rows `Dataset[Thread]`."""
+    """`Dataset`, or with its kind of rows `Dataset[Thread]`, or also with keys of their metadata
+    `Dataset[Prompt{answer: str}]`."""
 
     rows: RowKind | None = None
+    metadata: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"Dataset[{self.rows}]" if self.rows else "Dataset"
+        keys = ", ".join(f"{key}: str" for key in self.metadata)
+        record = f"{{{keys}}}" if keys else ""
+        return f"Dataset[{self.rows}{record}]" if self.rows else "Dataset"
+
+
+@dataclass(frozen=True)
+class GraderType(Type):
+    def __str__(self) -> str:
+        return "Grader"
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,13 @@ TEXTUAL = (PATH, REGEX, TEMPLATE)
 """Types that a string literal takes in a place that asks for them."""
 
 MODEL = ModelType()
+GRADER = GraderType()
+FORMULA = Scalar("formula")
+"""The type of a grader's expression: see `graph.formulas`. No recipe writes one into a field by hand."""
 SAVED = Scalar("save")
 """The type of a `save`, which no other value can use."""
+EVALUATION = Scalar("evaluation")
+"""The type of an `evaluate`, which no other value can use."""
 
 _PLAIN: dict[object, Type] = {
     bool: BOOL,

@@ -1,0 +1,33 @@
+"""`E07xx`: what does not fit into a model or a machine."""
+
+from __future__ import annotations
+
+from harmony_grammar.diagnostics import Diagnostic
+
+
+class NoRoomForPrompts(Diagnostic):
+    code, slug = "E0701", "no-room-for-prompts"
+    message = "`max_tokens` = {max_tokens} leaves no room for a prompt in the context of {context} tokens"
+    label = "{cause}"
+    help = "a prompt and its completion share the context: {mend}"
+    max_tokens: str
+    context: str
+    cause: str
+    mend: str
+
+
+class PromptTooLong(Diagnostic):
+    code, slug = "E0702", "prompt-too-long"
+    message = (
+        "the longest prompt has {tokens} tokens, which with `max_tokens` = {max_tokens} is more than the "
+        "context of {context}"
+    )
+    label = "{cause}"
+    notes = ("{count}",)
+    help = "{mend}"
+    tokens: str
+    max_tokens: str
+    context: str
+    cause: str
+    count: str
+    mend: str

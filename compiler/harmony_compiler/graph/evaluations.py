@@ -1,0 +1,45 @@
+"""Evaluation nodes: what measures models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from harmony_compiler.graph.datasets import PromptRows
+from harmony_compiler.graph.node import RECIPE_SEED, Node, Rule, field
+from harmony_compiler.graph.settings import Sampling
+from harmony_compiler.graph.types import EVALUATION, GRADER, MODEL, ListOf, Type
+from harmony_compiler.graph.values import Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Node):
+    """Scores of several models by several graders on the same rows."""
+
+    constructor = "compare"
+    rules = (
+        Rule("models", (), lambda models: models != (), "the list of models is empty", "name at least one"),
+        Rule(
+            "graders", (), lambda graders: graders != (), "the list of graders is empty", "name at least one"
+        ),
+        Rule(
+            "samples",
+            ("sampling.temperature",),
+            lambda samples, temperature: samples == 1 or temperature > 0,
+            "`samples` = {samples} takes the same completion again and again at temperature 0",
+            "set `sampling {{ temperature = … }}` above 0, or leave `samples` out",
+        ),
+    )
+
+    models: Annotated[tuple[Ref, ...], ListOf(MODEL)] = field(doc="the models to compare")
+    dataset: PromptRows = field(doc="the rows to answer")
+    graders: Annotated[tuple[Ref, ...], ListOf(GRADER)] = field(doc="what is measured")
+    sampling: Sampling = field(Sampling(temperature=0.0), doc="how completions are drawn; greedy by default")
+    samples: int = field(1, at_least=1, doc="completions a row")
+    limit: int | None = field(None, at_least=1, doc="answer the first rows only")
+    seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the sampling")
+
+    @classmethod
+    def result(cls, given: Mapping[str, Any]) -> Type:
+        return EVALUATION
