@@ -1,7 +1,7 @@
 """Harmony DSL: a declarative, statically typed language for training recipes.
 
-`compile` and `run` are what the command `harmonyc` does, for Python. `import harmony_dsl` alone loads
-nothing else; each name is fetched when it is first used.
+`compile` and `run` are what the command `harmonyc` does, for Python; `Grader` and the types around it say
+what a grader is. `import harmony_dsl` alone loads nothing else; each name is fetched when it is first used.
 """
 
 from __future__ import annotations
@@ -10,10 +10,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harmony_dsl.api import Compilation, Graph, Launch, compile, run
+    from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Grader, Sample, Score
 
     __version__: str
 
-__all__ = ["Compilation", "Graph", "Launch", "__version__", "compile", "run"]
+__all__ = [
+    "Compilation",
+    "DoesNotApply",
+    "Failure",
+    "Grade",
+    "Grader",
+    "Graph",
+    "Launch",
+    "Sample",
+    "Score",
+    "__version__",
+    "compile",
+    "run",
+]
+
+_OF_GRADERS = ("DoesNotApply", "Failure", "Grade", "Grader", "Sample", "Score")
 
 
 def __getattr__(name: str) -> object:
@@ -21,6 +37,10 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("harmony-dsl")
+    if name in _OF_GRADERS:
+        from harmony_runtime.graders import protocol
+
+        return getattr(protocol, name)
     if name in __all__:
         from harmony_dsl import api
 

@@ -1,7 +1,6 @@
 """`python -m harmony_dsl` is `harmonyc`."""
 
-import sys
-
 from harmony_dsl.cli.main import main
+from harmony_dsl.worker import leave
 
-sys.exit(main())
+leave(main())

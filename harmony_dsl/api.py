@@ -18,6 +18,7 @@ from harmony_compiler.files import read_source
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
 from harmony_compiler.inputs import Setting
 from harmony_compiler.store.home import home
+from harmony_dsl.worker import is_main
 from harmony_grammar.source import Source
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def run(
 ) -> Summary:
     """Train as `graph` says, in the folder `out`; progress goes to `watcher`, by default to the terminal.
 
+    A graph for several processes is run in each of them, as torchrun starts them; the main one tells.
+
     Raises:
         harmony_runtime.failures.RunFailed: the run cannot go on; it says why.
         harmony_runtime.failures.Interrupted: it was stopped; it says what was kept.
@@ -60,6 +63,10 @@ def run(
     from harmony_runtime.executor import run as execute
 
     registry = home() / "models"
+    if watcher is None and not is_main():
+        from harmony_runtime.watch import Silent
+
+        watcher = Silent()
     if watcher is not None:
         return execute(graph, Path(out), watcher=watcher, registry=registry, resume=resume)
     import sys

@@ -1,32 +1,33 @@
 """What people see of a run: one calm live display on a terminal, plain lines everywhere else.
 
-Both end with the same closing lines: each stage with its time and losses, what was saved where, and, last,
-the folder that holds it all.
+Both end with the same closing lines: each stage with its time and its losses or rewards, a table of scores
+for each evaluation, what was saved where, and, last, the folder that holds it all.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harmony_dsl.cli.output import say
-from harmony_dsl.cli.progress import Stage, duration
+from harmony_dsl.cli.progress import Stage, duration, fold, one_line
+from harmony_dsl.cli.scores import Evaluation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from harmony_compiler.graph.graph import Graph
-    from harmony_runtime.watch import Summary
+    from harmony_runtime.watch import Measured, Summary
 
 _MIN_GAP, _MAX_GAP, _SHARE = 2.0, 60.0, 0.1
 """Plain lines come at every tenth of a stage, but not within 2 seconds, and at least once a minute."""
 
 _WIDTH = 80
-"""The live display is no wider than this: a bar across a wide screen is no easier to read."""
+"""Tables and the live display are no wider than this: a bar across a wide screen is no easier to read."""
 
 
 @contextmanager
@@ -50,7 +51,9 @@ class Display:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._said: set[tuple[str, str]] = set()
         self._stages: list[Stage] = []
+        self._evaluations: list[Evaluation] = []
         self._saved: list[tuple[str, Path]] = []
         self._summary: Summary | None = None
         self._printed_step, self._printed_at = 0, 0.0
@@ -61,10 +64,10 @@ class Display:
         self._line(f"run {graph.name}, seed {graph.seed}, in {out}")
 
     def note(self, text: str) -> None:
-        self._line(text, "note: ")
+        self._once(text, "note: ")
 
     def warning(self, text: str) -> None:
-        self._line(text, "warning: ")
+        self._once(text, "warning: ")
 
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         stage = Stage(name, algorithm, steps, parameters)
@@ -74,8 +77,7 @@ class Display:
 
     def step(self, name: str, step: int, metrics: Mapping[str, object], timing: Mapping[str, object]) -> None:
         stage = self._stages[-1]
-        speed = timing.get("tokens_per_second")
-        stage.add(step, metrics, float(speed) if isinstance(speed, int | float) else None)
+        stage.add(step, metrics, timing)
         self._stage_moves(stage)
 
     def stage_finished(self, name: str, seconds: float) -> None:
@@ -84,6 +86,17 @@ class Display:
     def saved(self, key: str, path: Path) -> None:
         self._saved.append((key, path))
 
+    def evaluation_started(self, name: str, models: Sequence[str], rows: int) -> None:
+        evaluation = Evaluation(name, models, rows)
+        self._evaluations.append(evaluation)
+        self._evaluation_begins(evaluation)
+
+    def evaluated(self, name: str, model: str, graders: Mapping[str, Measured], seconds: float) -> None:
+        evaluation = self._evaluations[-1]
+        evaluation.scores[model] = graders
+        evaluation.seconds += seconds
+        self._evaluation_moves(evaluation, model, seconds)
+
     def finished(self, summary: Summary) -> None:
         self._summary = summary
 
@@ -91,19 +104,31 @@ class Display:
 
     def close(self) -> None:
         """Print the closing lines, as far as the run came."""
-        summary = self._summary
+        summary, evaluations = self._summary, {each.name: each for each in self._evaluations}
         stories = {stage.name: stage.story for stage in self._stages}
         if summary is not None:
             stories |= {s.name: f"{s.algorithm}, done in an earlier run" for s in summary.stages if s.reused}
+            for name, scores in summary.evaluations.items():
+                evaluations.setdefault(name, Evaluation(name, list(scores), None, dict(scores)))
         width = max(map(len, stories), default=0)
         lines = [f"{name:{width}}  {story}" for name, story in stories.items()]
         if summary is not None:
             lines += [f"{s.name:{width}}  {dropped}" for s in summary.stages if (dropped := _dropped(s.rows))]
+        lines += [line for each in evaluations.values() for line in each.table(self._width)]
         lines += [f"saved as {key}: {path}" for key, path in self._saved]
         if summary is not None:
             lines.append(f"everything is in {summary.out}")
         for line in lines:
             say(line, self._stream)
+
+    @property
+    def _width(self) -> int:
+        return _WIDTH
+
+    def _once(self, text: str, severity: str) -> None:
+        if (severity, text) not in self._said:
+            self._said.add((severity, text))
+            self._line(text, severity)
 
     def _line(self, text: str, severity: str = "") -> None:
         say(severity + text, self._stream)
@@ -117,7 +142,14 @@ class Display:
         due = waited >= _MAX_GAP or (done >= _SHARE * stage.steps and waited >= _MIN_GAP)
         if self._printed_step == 0 or stage.step == stage.steps or due:
             self._printed_step, self._printed_at = stage.step, now
-            self._line(f"{stage.name}: {', '.join([stage.progress, *stage.readings])}")
+            readings = [stage.progress, *stage.result, *stage.parts, *stage.pace]
+            self._line(f"{stage.name}: {', '.join(readings)}")
+
+    def _evaluation_begins(self, evaluation: Evaluation) -> None:
+        self._line(f"{evaluation.name}: {evaluation.heading}")
+
+    def _evaluation_moves(self, evaluation: Evaluation, model: str, seconds: float) -> None:
+        self._line(f"{evaluation.name}: {evaluation.progress}, {one_line(model)} in {duration(seconds)}")
 
 
 class LiveDisplay(Display):
@@ -146,40 +178,59 @@ class LiveDisplay(Display):
         style = "yellow" if severity.startswith("warning") else "cyan"
         self._console.print(Text.assemble((severity, style), text))
 
+    @property
+    def _width(self) -> int:
+        return min(_WIDTH, self._console.width)
+
     def _stage_begins(self, stage: Stage) -> None:
         """The block shows it."""
 
     def _stage_moves(self, stage: Stage) -> None:
         """The block shows it."""
 
+    def _evaluation_begins(self, evaluation: Evaluation) -> None:
+        self._evaluating_since = time.monotonic()
+
+    def _evaluation_moves(self, evaluation: Evaluation, model: str, seconds: float) -> None:
+        """The block shows it."""
+
     def _draw(self) -> RenderableType:
         from rich.console import Group
+        from rich.text import Text
+
+        over = [(stage.name, stage.story) for stage in self._stages if stage.seconds is not None]
+        over += [(evaluation.name, evaluation.story) for evaluation in self._evaluations if evaluation.over]
+        lines: list[RenderableType] = [
+            Text.assemble(("✓ ", "green"), (name, "bold"), "  ", story) for name, story in over
+        ]
+        if self._stages and self._stages[-1].seconds is None:
+            lines += self._draw_stage(self._stages[-1])
+        elif self._evaluations and not self._evaluations[-1].over:
+            evaluation, seconds = self._evaluations[-1], time.monotonic() - self._evaluating_since
+            on = f"{evaluation.progress}{evaluation.on_rows} … {duration(seconds)}"
+            lines.append(Text.assemble((evaluation.name, "bold"), "  ", on))
+        else:
+            what = "finishing" if over else "loading"
+            lines.append(Text(f"{what} … {duration(time.monotonic() - self._begun)}", style="dim"))
+        return Group(*lines)
+
+    def _draw_stage(self, stage: Stage) -> list[RenderableType]:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        over = [stage for stage in self._stages if stage.seconds is not None]
-        lines: list[RenderableType] = [
-            Text.assemble(("✓ ", "green"), (stage.name, "bold"), "  ", stage.story) for stage in over
-        ]
-        if len(over) == len(self._stages):
-            what = "finishing" if over else "loading"
-            lines.append(Text(f"{what} … {duration(time.monotonic() - self._begun)}", style="dim"))
-            return Group(*lines)
-        stage = self._stages[-1]
         bar = Table.grid(padding=(0, 2))
-        width = min(_WIDTH, self._console.width)
         count = f"{stage.step:,} of {stage.steps:,}"
         bar.add_row(
-            ProgressBar(total=stage.steps, completed=stage.step, width=max(10, width - 4 - len(count))),
+            ProgressBar(total=stage.steps, completed=stage.step, width=max(10, self._width - 4 - len(count))),
             count,
         )
-        lines += [
+        return [
             Text.assemble((stage.name, "bold"), "  ", stage.heading),
             bar,
-            Text(" · ".join(stage.readings)),
+            *map(Text, fold([*stage.result, *stage.pace], self._width)),
+            *map(Text, fold(stage.parts, self._width)),
         ]
-        return Group(*lines)
 
 
 def _dropped(rows: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from harmony_dsl.cli import check, plan, run
+from harmony_dsl.cli import check, grade, plan, run, sample
 from harmony_dsl.cli import compile as compile_command
 from harmony_dsl.cli.output import Refused, complain, did_you_mean, say
 from harmony_dsl.cli.parser import Parser
@@ -26,10 +26,17 @@ class Command(Protocol):
     def execute(self, parser: Parser, arguments: Sequence[str]) -> int: ...
 
 
-COMMANDS: dict[str, Command] = {"check": check, "plan": plan, "run": run, "compile": compile_command}
+COMMANDS: dict[str, Command] = {
+    "check": check,
+    "plan": plan,
+    "run": run,
+    "grade": grade,
+    "sample": sample,
+    "compile": compile_command,
+}
 
 LATER = (
-    *("preview", "grade", "sample", "fmt", "lock", "explain", "inputs", "new", "models", "graders"),
+    *("preview", "fmt", "lock", "explain", "inputs", "new", "models", "graders"),
     *("cache", "serve-grader"),
 )
 """Commands of the language's contract that do not exist yet."""

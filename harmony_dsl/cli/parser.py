@@ -68,11 +68,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-processes",
         metavar="N",
-        type=_count,
+        type=count,
         default=1,
         help="processes in all, one a device (default: 1)",
     )
-    parser.add_argument("--num-machines", metavar="M", type=_count, default=1, help="machines (default: 1)")
+    parser.add_argument("--num-machines", metavar="M", type=count, default=1, help="machines (default: 1)")
 
 
 def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
@@ -92,7 +92,7 @@ def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
     return Request(tuple(settings), Launch(processes, machines))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     try:
         number = int(text)
     except ValueError:

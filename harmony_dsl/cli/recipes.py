@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from harmony_grammar.diagnostics import Diagnostic
 
 
-def compile_path(path: str, request: Request) -> Compilation:
-    """Compile the recipe at `path`. A file that cannot be read is a finding like any other."""
+def compile_path(path: str, request: Request, wanted: str | None = None) -> Compilation:
+    """Compile the recipe at `path`, or of it only what `wanted` grades with.
+
+    A file that cannot be read is a finding like any other.
+    """
     from harmony_compiler.compile import Compilation, compile_recipe
     from harmony_compiler.files import read_source
     from harmony_compiler.store.home import home
@@ -26,13 +29,17 @@ def compile_path(path: str, request: Request) -> Compilation:
     if not isinstance(source, Source):
         return Compilation(None, (source,))
     return compile_recipe(
-        source, settings=request.settings, launch=request.launch, registry=home() / "models"
+        source,
+        settings=request.settings,
+        launch=request.launch,
+        registry=home() / "models",
+        wanted=wanted,
     )
 
 
-def graph_of(path: str, request: Request) -> Graph | None:
+def graph_of(path: str, request: Request, wanted: str | None = None) -> Graph | None:
     """The graph of the recipe at `path`, for what comes after a check; findings go to standard error."""
-    compilation = compile_path(path, request)
+    compilation = compile_path(path, request, wanted)
     show(compilation.diagnostics, sys.stderr)
     return compilation.graph
 

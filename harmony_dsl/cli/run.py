@@ -1,23 +1,27 @@
-"""`harmonyc run`: compile, show what was found, then train.
+"""`harmonyc run`: compile, show what was found, then train, in this process or in several.
 
-The runtime, and torch with it, is imported only after the recipe has been found good.
+The runtime, and torch with it, is imported only after the recipe has been found good. Several processes each
+run the compiled graph: started from here, or by a launcher such as torchrun, which starts this very command.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harmony_dsl import worker
 from harmony_dsl.cli.output import Refused, complain
 from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options
-from harmony_dsl.cli.recipes import graph_of, show
+from harmony_dsl.cli.recipes import compile_path, show
 
 if TYPE_CHECKING:
-    from harmony_compiler.graph.graph import Graph
+    from harmony_compiler.graph.graph import Graph, Launch
 
 SUMMARY = "compile a recipe, or take a compiled graph, and train"
 
@@ -34,31 +38,58 @@ def configure(parser: Parser) -> None:
 
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
+    worker.follow_launcher()
     options = parser.read(arguments)
     request = read_recipe_options(parser, options)
-    if request.launch.world_size > 1:
-        raise Refused(
-            "training on more than one process is not supported yet; leave out `--num-processes`. "
-            "`check` and `plan` already tell what a larger launch would be."
-        )
     if Path(options.file).suffix == ".json":
         if options.settings:
             parser.error("the inputs of a compiled graph are fixed; give `--set` to `harmonyc compile`")
-        graph: Graph | None = _read_graph(options.file)
+        graph: Graph | None = _read_graph(options.file, request.launch)
     else:
         graph = _compile(options.file, request)
     if graph is None:
         return 1
+    alone = graph.launch.world_size == 1 or worker.is_worker()
+    if not alone and graph.launch.nodes > 1:
+        raise Refused(_SEVERAL_MACHINES.format(processes=graph.launch.gpus_per_node, **vars(graph.launch)))
     out = Path(options.out) if options.out else _default_folder(graph.name, options.resume)
-    _require_train_extra()
+    require_train_extra()
     import shlex
 
     again = shlex.join(["harmonyc", "run", *(word for word in arguments if word != "--resume"), "--resume"])
-    return _train(graph, out, options.resume, again)
+    if alone:
+        return _train(graph, out, options.resume, os.environ.get(worker.AGAIN, again))
+    extra = [f"--{name}" for name in ("resume", "traceback") if getattr(options, name)]
+    return _launch(graph, ["--out", str(out), *extra], again)
+
+
+_SEVERAL_MACHINES = (
+    "a run on {nodes} machines is started on each of them by a launcher that knows the others, with the same "
+    "command and the same folder before all:\n"
+    "torchrun --nnodes {nodes} --nproc-per-node {processes} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
+    "-m harmony_dsl run FILE --num-processes {world_size} --num-machines {nodes} --out DIR"
+)
+
+
+def _launch(graph: Graph, options: Sequence[str], again: str) -> int:
+    """Train in as many processes as the graph is for, on this machine."""
+    from tempfile import TemporaryDirectory
+
+    from harmony_dsl.launcher import launch
+
+    with TemporaryDirectory(prefix="harmonyc-") as folder:
+        path = Path(folder) / "graph.json"
+        path.write_text(json.dumps(graph.to_json()), encoding="utf-8")
+        # -P: as with `harmonyc`, the working directory is no place for modules.
+        command = [sys.executable, "-P", "-m", "harmony_dsl", "run", str(path), *options]
+        return launch(command, graph.launch.world_size, again, Path(folder))
 
 
 def _compile(path: str, request: Request) -> Graph | None:
-    graph = graph_of(path, request)
+    compilation = compile_path(path, request)
+    if worker.is_main():
+        show(compilation.diagnostics, sys.stderr)
+    graph = compilation.graph
     if graph is not None and not graph.outputs:
         raise Refused(
             f"{path} trains, evaluates and saves nothing: it is there to be imported. "
@@ -68,8 +99,8 @@ def _compile(path: str, request: Request) -> Graph | None:
     return graph
 
 
-def _read_graph(path: str) -> Graph:
-    from harmony_compiler.graph.graph import Graph
+def _read_graph(path: str, launch: Launch) -> Graph:
+    from harmony_compiler.graph.graph import ONE_DEVICE, Graph
 
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -84,8 +115,11 @@ def _read_graph(path: str) -> Graph:
             "make it anew with `harmonyc compile RECIPE -o GRAPH.json`",
             exit_code=1,
         ) from fault
-    if graph.launch.world_size > 1:
-        raise Refused(f"{path} is for {graph.launch.world_size} processes, which is not supported yet")
+    if launch not in (ONE_DEVICE, graph.launch):
+        raise Refused(
+            f"{path} was compiled with `--num-processes {graph.launch.world_size} --num-machines "
+            f"{graph.launch.nodes}`: leave them out here, or give others to `harmonyc compile`"
+        )
     return graph
 
 
@@ -103,7 +137,7 @@ def _default_folder(name: str, resume: bool) -> Path:
     return Path(f"{stem}-{number - 1}")
 
 
-def _require_train_extra() -> None:
+def require_train_extra() -> None:
     from importlib.util import find_spec
 
     missing = [name for name in TRAIN_EXTRA if find_spec(name) is None]
@@ -115,22 +149,33 @@ def _require_train_extra() -> None:
 
 
 def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
+    """Train in this process. Of several only the main one has something to show."""
     from harmony_compiler.store.home import home
     from harmony_dsl.cli.display import display
-    from harmony_runtime.failures import Interrupted, RunFailed
+    from harmony_runtime.failures import Interrupted, LostProcess, RunFailed
+    from harmony_runtime.watch import Silent, Watcher
 
+    shown: AbstractContextManager[Watcher] = (
+        display(sys.stdout) if worker.is_main() else nullcontext(Silent())
+    )
     try:
-        with display(sys.stdout) as watcher:
+        with shown as watcher:
             # torch takes seconds to load: the display is there first.
             from harmony_runtime.executor import run
 
             run(graph, out, watcher=watcher, registry=home() / "models", resume=resume)
+    except LostProcess as failure:
+        if worker.AGAIN in os.environ:
+            return worker.LOST
+        complain(f"harmonyc: {failure.message}")
+        return failure.exit_code
     except RunFailed as failure:
         show(failure.diagnostics, sys.stderr)
         if failure.message:
             complain(f"harmonyc: {failure.message}")
         return failure.exit_code
     except Interrupted as stop:
-        complain(f"harmonyc: interrupted; {stop.kept}.\nTo go on from there: {again}")
+        if worker.is_main():
+            complain(f"harmonyc: interrupted; {stop.kept}.\nTo go on from there: {again}")
         return stop.exit_code
     return 0

@@ -1,6 +1,6 @@
 """How a run ends early: exceptions that carry words for people. No torch here.
 
-Whatever a user, the data or the machine can foreseeably do wrong ends in one of these two. Anything else
+Whatever a user, the data or the machine can foreseeably do wrong ends in one of these. Anything else
 that escapes from a run is a bug, and its traceback is wanted.
 """
 
@@ -35,6 +35,13 @@ class RunFailed(Exception):  # noqa: N818 - it names what happened, and people r
 
     def __str__(self) -> str:
         return "\n\n".join(_in_words(fault) for fault in self.faults)
+
+
+class LostProcess(RunFailed):
+    """Another process of the run has gone. Why is for that one to say, or for who started it."""
+
+    def __init__(self) -> None:
+        super().__init__("another process of this run ended, and this one cannot go on alone", exit_code=2)
 
 
 class Interrupted(Exception):  # noqa: N818

@@ -1,7 +1,11 @@
 """Ctrl-C and SIGTERM: a stop that waits for the end of a step.
 
-While a step is *held*, the first signal is remembered and raised when the hold ends, so that weights and
-optimiser always stand between two steps. A second signal does not wait.
+While a step is *held*, the first signal is remembered, so that weights and optimiser always stand between
+two steps; `asked` and `check` tell about it. A second signal does not wait.
+
+Several processes must stop between the same two steps. Once they are `joined`, every first signal is
+remembered, and `asked` and `check`, which all of them reach, are where they agree: a signal that one got
+stops all.
 """
 
 from __future__ import annotations
@@ -11,7 +15,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # it loads torch
+    from harmony_runtime.context import Context
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,6 +38,7 @@ class Interrupts:
         self._held = False
         self._pending: int | None = None
         self._before: dict[int, Any] = {}
+        self._processes: Context | None = None
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
@@ -41,19 +49,52 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def pending(self) -> bool:
+        """Whether this process was asked to stop and has not yet."""
+        return self._pending is not None
+
+    def join(self, processes: Context) -> None:
+        """From here on a stop is an agreement of all processes."""
+        if processes.world_size > 1:
+            self._processes = processes
+
     @contextmanager
     def held(self) -> Iterator[None]:
+        """Remember a first signal; the next `check` raises it."""
         self._held = True
         try:
             yield
         finally:
             self._held = False
-        if self._pending is not None:
-            number, self._pending = self._pending, None
-            raise Stop(number)
+
+    def ask(self) -> None:
+        """Stop as after Ctrl-C."""
+        self._pending = self._pending or signal.SIGINT
+
+    def asked(self) -> bool:
+        """Whether a signal came: the same in all processes."""
+        if self._processes is None:
+            return self._pending is not None
+        counts = self._processes.sum([float(self._pending == number) for number in SIGNALS])
+        agreed = [number for number, count in zip(SIGNALS, counts, strict=True) if count]
+        if agreed:  # else one that came meanwhile stays for the next time
+            self._pending = agreed[0]
+        return bool(agreed)
+
+    def check(self) -> None:
+        """Raise the stop that was asked for, in all processes."""
+        if self.asked():
+            raise self.stop()
+
+    def stop(self) -> Stop:
+        """The stop that was asked for, to be raised."""
+        assert self._pending is not None
+        number, self._pending = self._pending, None
+        return Stop(number)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        if self._held and self._pending is None:
+        if (self._held or self._processes is not None) and self._pending is None:
             self._pending = number
         else:
             raise Stop(number)

@@ -1,41 +1,45 @@
-"""Files of one JSON object a line, one line a step.
+"""Files of one JSON object a line, each with the stage and the step that it belongs to.
 
-`metrics.jsonl` holds only what the recipe determines, so that two runs of one recipe can be compared byte
-for byte; `timings.jsonl` holds everything that a clock measured.
+`metrics.jsonl` and `samples.jsonl` hold only what the recipe determines, so that two runs of one recipe can
+be compared byte for byte; `timings.jsonl` holds everything that a clock measured.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 
 class Lines:
-    """Appends to one file; a line is on its way to the disk when `append` returns."""
+    """Appends to one file; a line is on its way to the disk when `append` returns.
 
-    def __init__(self, path: Path) -> None:
+    Of several processes one `writes`; in the others nothing happens.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
+        self._writes = writes
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def append(self, *lines: Mapping[str, Any]) -> None:
+        if self._writes and lines:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
 
     def cut_back(self, stage: str, step: int) -> None:
         """Forget what a stage wrote after `step`, and a last line that a crash cut short."""
-        if not self.path.exists():
+        if not self._writes or not self.path.exists():
             return
-        kept = [
-            text
-            for text in self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if text.endswith("\n") and not _is_later(text, stage, step)
-        ]
         shorter = self.path.with_suffix(".shorter")
-        shorter.write_text("".join(kept), encoding="utf-8")
+        with self.path.open(encoding="utf-8") as old, shorter.open("w", encoding="utf-8") as new:
+            new.writelines(_kept(old, stage, step))
         shorter.replace(self.path)
 
 
-def _is_later(text: str, stage: str, step: int) -> bool:
-    line = json.loads(text)
-    return bool(line["stage"] == stage and line["step"] > step)
+def _kept(lines: Iterable[str], stage: str, step: int) -> Iterable[str]:
+    for text in lines:
+        if text.endswith("\n"):
+            line = json.loads(text)
+            if line["stage"] != stage or line["step"] <= step:
+                yield text

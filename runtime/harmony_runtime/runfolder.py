@@ -3,10 +3,14 @@
 graph.json       the graph that ran
 manifest.json    versions, identities, seeds, counts of rows, how the run ended
 metrics.jsonl    one flat object a step, only what the recipe determines
+samples.jsonl    one object a completion: prompt, completion, every grade
 timings.jsonl    what a clock measured
-results.json     {"evaluations": {}, "saved": {KEY: {"path", "key"}}}
+results.json     {"evaluations": {NAME: {MODEL: {GRADER: {"mean", …}}}}, "saved": {KEY: {"path", "key"}}}
 stages/IDENTITY/             each finished stage's model, as `save_pretrained` writes it
 checkpoints/STAGE-IDENTITY/  where an interrupted stage goes on
+
+Of several processes the main one `open`s the folder and writes; the others `join` it once it is open, read,
+and whatever they would write comes to nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +26,22 @@ from harmony_compiler.graph.graph import Graph
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.folders import sweep
 from harmony_runtime.metrics import Lines
-from harmony_runtime.watch import Saved
+from harmony_runtime.watch import Evaluations, Measured, Saved
 
 FORMAT_VERSION = 1
 
+Evaluation = Mapping[str, Mapping[str, Measured]]
+"""By model and grader."""
+
 
 class RunFolder:
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], *, writes: bool) -> None:
         self.path = path
         self.manifest = manifest
-        self.metrics = Lines(path / "metrics.jsonl")
-        self.timings = Lines(path / "timings.jsonl")
+        self._writes = writes
+        self.metrics = Lines(path / "metrics.jsonl", writes=writes)
+        self.samples = Lines(path / "samples.jsonl", writes=writes)
+        self.timings = Lines(path / "timings.jsonl", writes=writes)
         self.stages = path / "stages"
         self.checkpoints = path / "checkpoints"
 
@@ -51,17 +61,24 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         before = _read(path / "manifest.json")
         # `registry`: what a key held when the run first started is what it means until the end.
-        kept = {part: before.get(part, {}) for part in ("registry", "stages")}
-        folder = RunFolder(path, {"format_version": FORMAT_VERSION, **kept})
+        kept = {part: before.get(part, {}) for part in ("registry", "stages", "evaluations")}
+        folder = RunFolder(path, {"format_version": FORMAT_VERSION, **kept}, writes=True)
         for part in (folder.stages, folder.checkpoints):
             part.mkdir(exist_ok=True)
             sweep(part)
         folder.note(recipe=graph.name, seed=graph.seed, exit=None)
-        _write(path / "graph.json", graph.to_json())
+        folder._write("graph.json", graph.to_json())
         return folder
+
+    @staticmethod
+    def join(path: Path) -> RunFolder:
+        """The folder that another process has opened, to read from."""
+        return RunFolder(path, _read(path / "manifest.json"), writes=False)
 
     def discard_if_untouched(self) -> None:
         """Remove the folder where nothing was trained: a run that was refused leaves nothing in the way."""
+        if not self._writes:
+            return
         results = (self.path / "metrics.jsonl", *self.stages.iterdir(), *self.checkpoints.iterdir())
         if not any(result.exists() for result in results):
             shutil.rmtree(self.path)
@@ -75,11 +92,25 @@ class RunFolder:
     def note(self, **facts: Any) -> None:
         """Put facts into the manifest."""
         self.manifest.update(facts)
-        _write(self.path / "manifest.json", self.manifest)
+        self._write("manifest.json", self.manifest)
 
-    def write_results(self, saved: Mapping[str, Saved]) -> None:
-        entries = {name: {"path": str(entry.path), "key": entry.key} for name, entry in saved.items()}
-        _write(self.path / "results.json", {"evaluations": {}, "saved": entries})
+    def measured(self, identity: str, names: Mapping[str, Any]) -> Evaluation | None:
+        """What an evaluation of this identity found, if it was made and called its columns by these names."""
+        held = self.manifest["evaluations"].get(identity)
+        return _from_json(held["found"]) if held and held["names"] == names else None
+
+    def note_evaluation(self, identity: str, names: Mapping[str, Any], found: Evaluation) -> None:
+        held = {"names": names, "found": _to_json(found)}
+        self.note(evaluations={**self.manifest["evaluations"], identity: held})
+
+    def write_results(self, evaluations: Evaluations, saved: Mapping[str, Saved]) -> None:
+        self._write(
+            "results.json",
+            {
+                "evaluations": {name: _to_json(found) for name, found in evaluations.items()},
+                "saved": {name: {"path": str(entry.path), "key": entry.key} for name, entry in saved.items()},
+            },
+        )
 
     def kept(self) -> str:
         """What a resumed run will find here, in words."""
@@ -93,6 +124,13 @@ class RunFolder:
         parts += [f"a checkpoint of `{name}`" for name in checkpoints]
         return f"{self.path} keeps {' and '.join(parts) or 'no finished stage and no checkpoint'}"
 
+    def _write(self, name: str, data: Mapping[str, Any]) -> None:
+        """Replace a file in one move, so that a reader never sees half of it."""
+        if self._writes:
+            fresh = (self.path / name).with_suffix(".fresh")
+            fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            fresh.replace(self.path / name)
+
 
 def _read(path: Path) -> dict[str, Any]:
     try:
@@ -102,8 +140,15 @@ def _read(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a file in one move, so that a reader never sees half of it."""
-    fresh = path.with_suffix(".fresh")
-    fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.replace(path)
+def _to_json(found: Evaluation) -> dict[str, Any]:
+    return {
+        model: {grader: asdict(measured) for grader, measured in graders.items()}
+        for model, graders in found.items()
+    }
+
+
+def _from_json(held: Mapping[str, Any]) -> Evaluation:
+    return {
+        model: {grader: Measured(**measured) for grader, measured in graders.items()}
+        for model, graders in held.items()
+    }

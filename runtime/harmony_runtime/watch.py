@@ -6,7 +6,7 @@ The command line and tests implement `Watcher`. A watcher is called between step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,9 @@ from typing import Protocol
 from harmony_compiler.graph.graph import Graph
 
 Number = int | float
+
+Metrics = Mapping[str, Number | None]
+"""What a step measured, by name; None for a mean over nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class StageSummary:
     steps: int
     rows: Mapping[str, int]
     """Counts by name: rows read, kept, dropped as too long, …; empty for a reused stage."""
-    metrics: Mapping[str, Number]
+    metrics: Metrics
     """The last step's metrics; empty for a reused stage."""
     seconds: float
     reused: bool
@@ -42,6 +45,22 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What one grader said about one model."""
+
+    mean: float | None
+    """Over the samples that it scored; None where it scored none."""
+    count: int
+    """Samples that it scored."""
+    not_applicable: int
+    failed: int
+
+
+Evaluations = Mapping[str, Mapping[str, Mapping[str, Measured]]]
+"""By evaluation, model and grader, each as the recipe names it."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a finished run leaves behind."""
 
@@ -49,6 +68,7 @@ class Summary:
     stages: tuple[StageSummary, ...]
     saved: Mapping[str, Saved]
     """By the key that the recipe names."""
+    evaluations: Evaluations
     seconds: float
 
 
@@ -62,12 +82,18 @@ class Watcher(Protocol):
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         """`parameters` is the number of trained ones."""
 
-    def step(self, name: str, step: int, metrics: Mapping[str, Number], timing: Mapping[str, Number]) -> None:
+    def step(self, name: str, step: int, metrics: Metrics, timing: Mapping[str, Number]) -> None:
         """After each optimiser step; `step` counts from 1."""
 
     def stage_finished(self, name: str, seconds: float) -> None: ...
 
     def saved(self, key: str, path: Path) -> None: ...
+
+    def evaluation_started(self, name: str, models: Sequence[str], rows: int) -> None:
+        """`rows` of the dataset, each answered by every model."""
+
+    def evaluated(self, name: str, model: str, graders: Mapping[str, Measured], seconds: float) -> None:
+        """One model of an evaluation is measured."""
 
     def finished(self, summary: Summary) -> None: ...
 
@@ -87,13 +113,19 @@ class Silent:
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         pass
 
-    def step(self, name: str, step: int, metrics: Mapping[str, Number], timing: Mapping[str, Number]) -> None:
+    def step(self, name: str, step: int, metrics: Metrics, timing: Mapping[str, Number]) -> None:
         pass
 
     def stage_finished(self, name: str, seconds: float) -> None:
         pass
 
     def saved(self, key: str, path: Path) -> None:
+        pass
+
+    def evaluation_started(self, name: str, models: Sequence[str], rows: int) -> None:
+        pass
+
+    def evaluated(self, name: str, model: str, graders: Mapping[str, Measured], seconds: float) -> None:
         pass
 
     def finished(self, summary: Summary) -> None:

@@ -172,10 +172,6 @@ USAGE = {
     ),
     "misspelt command": (("chekc", "x"), "there is no command `chekc`; did you mean `check`?"),
     "option first": (("--set", "a=1", "check"), "`--set` stands before a command"),
-    "several processes": (
-        ("run", "x", "--num-processes", "2"),
-        "training on more than one process is not supported yet",
-    ),
     **{name: ((name, "x"), f"`{name}` is not supported yet") for name in LATER},
 }
 

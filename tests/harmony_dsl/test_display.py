@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from harmony_compiler.graph.graph import Graph
 from harmony_dsl.cli import display as display_module
 from harmony_dsl.cli.display import Display, LiveDisplay, display
-from harmony_dsl.cli.progress import Mean, Stage, duration, number
-from harmony_runtime.watch import StageSummary, Summary, Watcher
+from harmony_dsl.cli.progress import Mean, Stage, duration, fold, number, score, shorten
+from harmony_runtime.watch import Measured, StageSummary, Summary, Watcher
 
 GRAPH = Graph(name="sums", seed=3, nodes={}, outputs=())
 OUT = Path("runs/sums-1")
@@ -54,7 +55,9 @@ def summary(**changes: Any) -> Summary:
         "seconds": 1.0,
         "reused": False,
     }
-    return Summary(out=OUT, stages=(StageSummary(**(stage | changes)),), saved={}, seconds=1.0)
+    return Summary(
+        out=OUT, stages=(StageSummary(**(stage | changes)),), saved={}, evaluations={}, seconds=1.0
+    )
 
 
 def test_plain_lines_of_a_quick_run(clock: Clock) -> None:
@@ -106,6 +109,136 @@ def test_a_stage_that_was_done_before(clock: Clock) -> None:
     assert stream.getvalue().splitlines()[0] == "adder  sft, done in an earlier run"
 
 
+def reinforce(watcher: Watcher, clock: Clock, steps: int = 100, until: int | None = None) -> None:
+    """A stage whose reward and first part rise, and whose last part never applies."""
+    watcher.stage_started("tuned", "grpo", steps, 204_000)
+    for step in range(1, (until or steps) + 1):
+        clock.now += 0.36
+        metrics: dict[str, Any] = {
+            "loss": 0.01,
+            "reward": 0.8 + step / 100,
+            "reward_std": 0.3,
+            "grade/exact": step / 100,
+            "grade/close": 0.8,
+            "grade/1 - words(completion) / 200": None,
+            "lr": 0.1,
+        }
+        watcher.step("tuned", step, metrics, {"tokens_per_second": 9e4, "completions_per_second": 1400.0})
+    if until is None:
+        watcher.stage_finished("tuned", 90.0)
+
+
+def evaluate(watcher: Watcher, clock: Clock, models: int = 3) -> Mapping[str, Mapping[str, Measured]]:
+    scores = {
+        model: {"exact": all_scored(exact), "close": all_scored(close)}
+        for model, exact, close in (("base", 0.004, 0.2123), ("warm", 0.5, 0.81), ("tuned", 0.9115, 1.0))
+    }
+    watcher.evaluation_started("report", list(scores), 500)
+    for model, graders in list(scores.items())[:models]:
+        clock.now += 12
+        watcher.evaluated("report", model, graders, 12.0)
+    return scores
+
+
+def all_scored(mean: float) -> Measured:
+    return Measured(mean, 500, 0, 0)
+
+
+TABLE = [
+    "report: mean scores on 500 rows",
+    "         exact  close",
+    "  base   0.004  0.212",
+    "  warm   0.500  0.810",
+    "  tuned  0.911  1.000",
+]
+
+
+def test_plain_lines_of_reinforcement_and_evaluation(clock: Clock) -> None:
+    stream = io.StringIO()
+    with display(stream) as watcher:
+        reinforce(watcher, clock)
+        evaluate(watcher, clock)
+        watcher.saved("sorter", Path("models/sorter"))
+        watcher.finished(summary(rows={}))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "tuned: grpo, 204,000 trained parameters"
+    assert lines[1] == (
+        "tuned: step 1 of 100, reward 0.81 (now 0.81), exact 0.01, close 0.80, "
+        "1 - words(completion) / 200 –, 1,400 completions/s"
+    )
+    assert lines[2] == (
+        "tuned: step 11 of 100, reward 0.87 (now 0.91), exact 0.07, close 0.80, "
+        "1 - words(completion) / 200 –, 1,400 completions/s, 32 s left"
+    )
+    assert lines[-12:] == [
+        "report: 3 models on 500 rows",
+        "report: 1 of 3 models, base in 12 s",
+        "report: 2 of 3 models, warm in 12 s",
+        "report: 3 of 3 models, tuned in 12 s",
+        "tuned  grpo, 100 steps in 1 min 30 s, reward 0.81 → 1.80",
+        *TABLE,
+        "saved as sorter: models/sorter",
+        f"everything is in {OUT}",
+    ]
+
+
+def test_a_stage_without_any_reward_says_so(clock: Clock) -> None:
+    stream = io.StringIO()
+    with display(stream) as watcher:
+        watcher.stage_started("tuned", "grpo", 1, 10)
+        nothing: dict[str, Any] = {"loss": 0.0, "reward": None, "grade/exact": None}
+        watcher.step("tuned", 1, nothing, {"completions_per_second": 0.84})
+        watcher.stage_finished("tuned", 1.0)
+    assert stream.getvalue().splitlines()[1:] == [
+        "tuned: step 1 of 1, reward – (now –), exact –, 0.8 completions/s",
+        "tuned  grpo, 1 step in 1 s, reward – → –",
+    ]
+
+
+def test_an_evaluation_that_stops_shows_what_it_has(clock: Clock) -> None:
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), display(stream) as watcher:
+        evaluate(watcher, clock, models=2)
+        raise KeyboardInterrupt
+    assert stream.getvalue().splitlines()[-4:] == [
+        "report: stopped at 2 of 3 models, mean scores on 500 rows",
+        "        exact  close",
+        "  base  0.004  0.212",
+        "  warm  0.500  0.810",
+    ]
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), display(stream) as watcher:
+        evaluate(watcher, clock, models=0)
+        raise KeyboardInterrupt
+    assert stream.getvalue().splitlines()[-1] == "report: stopped at 0 of 3 models"
+
+
+def test_an_evaluation_of_an_earlier_run_is_shown_too(clock: Clock) -> None:
+    scores = evaluate(Display(io.StringIO()), clock)
+    stream = io.StringIO()
+    with display(stream) as watcher:
+        watcher.finished(Summary(OUT, (), {}, {"report": scores}, 1.0))
+    assert stream.getvalue().splitlines() == [
+        "report: mean scores",
+        *TABLE[1:],
+        f"everything is in {OUT}",
+    ]
+
+
+def test_a_note_and_a_warning_appear_once() -> None:
+    stream = io.StringIO()
+    with display(stream) as watcher:
+        for _ in range(2):
+            watcher.note("something to know")
+            watcher.warning("something to mend")
+        watcher.warning("something else")
+    assert stream.getvalue().splitlines() == [
+        "note: something to know",
+        "warning: something to mend",
+        "warning: something else",
+    ]
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 
@@ -134,10 +267,54 @@ def test_a_terminal_gets_the_live_display(clock: Clock, monkeypatch: pytest.Monk
     assert "finishing" in after
 
 
-def draw(shown: LiveDisplay) -> str:
+def test_the_live_display_of_reinforcement(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    with display(stream) as watcher:
+        assert isinstance(watcher, LiveDisplay)
+        reinforce(watcher, clock, until=40)
+        training = draw(watcher).splitlines()
+        watcher._console.width = 40
+        narrow = draw(watcher, 40).splitlines()
+        watcher._console.width = 80
+        watcher.stage_finished("tuned", 90)
+        evaluate(watcher, clock, models=2)
+        clock.now += 5
+        measuring = draw(watcher).splitlines()
+        watcher.evaluated("report", "tuned", {"exact": all_scored(1.0), "close": all_scored(1.0)}, 8.0)
+        after = draw(watcher).splitlines()
+    assert training == [
+        "tuned  grpo, 204,000 trained parameters",
+        f"{'━' * 26 + '╸':67}  40 of 100",
+        "reward 1.12 (now 1.20) · 1,400 completions/s · 22 s left",
+        "exact 0.32 · close 0.80 · 1 - words(completion) / 200 –",
+    ]
+    assert narrow == [
+        "tuned  grpo, 204,000 trained parameters",
+        f"{'━' * 10 + '╸':27}  40 of 100",
+        "reward 1.12 (now 1.20)",
+        "1,400 completions/s · 22 s left",
+        "exact 0.32 · close 0.80",
+        "1 - words(completion) / 200 –",
+    ]
+    told = "✓ tuned  grpo, 100 steps in 1 min 30 s, reward 0.81 → 1.20"
+    assert measuring == [told, "report  2 of 3 models on 500 rows … 29 s"]
+    assert after == [told, "✓ report  3 models on 500 rows in 32 s", "finishing … 43 s"]
+    assert stream.getvalue().splitlines()[-4:] == [
+        "         exact  close",
+        "  base   0.004  0.212",
+        "  warm   0.500  0.810",
+        "  tuned  1.000  1.000",
+    ]
+
+
+def draw(shown: LiveDisplay, width: int = 80) -> str:
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(shown._draw())
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -165,3 +342,19 @@ def test_numbers_and_durations_as_people_read_them() -> None:
     assert [number(x) for x in (4.53678, 0.00131249, 12)] == ["4.537", "0.001312", "12"]
     seconds = (0.42, 24, 59.6, 200, 3600, 7500)
     assert [duration(s) for s in seconds] == ["0.4 s", "24 s", "1 min", "3 min 20 s", "1 h", "2 h 5 min"]
+
+
+def test_scores_and_names_as_people_read_them() -> None:
+    scores = (0.0, 0.004, -0.004, 0.62, 1.0, 1234.5, None)
+    assert [score(x) for x in scores] == ["0.00", "0.004", "-0.004", "0.62", "1.00", "1,234.50", "–"]
+    assert [score(x, decimals=3) for x in (0.0004, 0.9115)] == ["0.0004", "0.911"]
+    name = "1 - words(completion)\n  / 200"
+    assert shorten(name, 80) == "1 - words(completion) / 200"
+    assert [shorten(name, width) for width in (13, 12)] == ["1 - wo… / 200", "1 - wo…/ 200"]
+
+
+def test_lines_end_between_items() -> None:
+    assert fold(["one", "two", "three"], 9) == ["one · two", "three"]
+    assert fold(["one", "two"], 8) == ["one", "two"]
+    assert fold(["longer than that"], 3) == ["longer than that"]
+    assert fold([], 3) == []

@@ -113,6 +113,7 @@ def test_a_beginning_token_comes_once(in_template: bool) -> None:
         [chat.segments([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "last")]
     )
     assert pieces == [([0, 2], False), ([3, 1], True)]
+    assert chat.prompts([[{"role": "user", "content": "a"}]]) == [[0, 2]]
 
 
 def test_the_character_tokenizer_has_the_size_that_the_catalogue_says() -> None:

@@ -1,4 +1,7 @@
-"""The loop that every algorithm runs in: resuming, stopping between steps, metrics, checkpoints.
+"""The loop that every algorithm runs in: resuming, stopping between steps, metrics, samples, checkpoints.
+
+Of several processes all go through the same steps, the main one writes. Its rooms are what a checkpoint
+holds, and all processes go on from it: a room's state must be the same in each of them.
 
 loop = Loop(run, stage, model, optimiser=optimiser, order=order)
 for step in loop:
@@ -8,10 +11,10 @@ for step in loop:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -21,11 +24,11 @@ from harmony_runtime import checkpoints
 from harmony_runtime.checkpoints import Remembers, Weights
 from harmony_runtime.context import Context
 from harmony_runtime.failures import RunFailed, machine_faults
-from harmony_runtime.interrupts import Interrupts
+from harmony_runtime.interrupts import Interrupts, Stop
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.models.weights import trained_parameters
 from harmony_runtime.runfolder import RunFolder
-from harmony_runtime.watch import Number, Watcher
+from harmony_runtime.watch import Metrics, Number, Watcher
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Stage:
 
 class Trained(NamedTuple):
     model: PreTrainedModel
-    metrics: dict[str, Number]
+    metrics: Metrics
     """Those of the last step."""
 
 
@@ -73,50 +76,56 @@ class Loop:
         self._rooms = {"model": Weights(model), **rooms}
         self._conditions = {**run.conditions, "dtype": str(model.dtype)}
         self._checkpoint = run.folder.checkpoint(stage.name, stage.identity)
-        self.metrics: dict[str, Number] = {}
+        self._samples: Sequence[Mapping[str, Any]] = ()
+        self.metrics: Metrics = {}
 
-    def record(self, **metrics: Number) -> None:
-        """The step's metrics: only what the recipe determines. `tokens` is among them."""
-        self.metrics = metrics
+    def record(self, *, samples: Sequence[Mapping[str, Any]] = (), **metrics: Number | None) -> None:
+        """The step's metrics and samples: only what the recipe determines."""
+        self.metrics, self._samples = metrics, samples
 
     def __iter__(self) -> Iterator[int]:
         """The steps that are left, from 0. A first Ctrl-C waits until the body is through."""
         run, stage = self._run, self._stage
         step = self._resume()
-        for lines in (run.folder.metrics, run.folder.timings):
+        for lines in (run.folder.metrics, run.folder.samples, run.folder.timings):
             lines.cut_back(stage.name, step)
         run.watcher.stage_started(stage.name, stage.algorithm, stage.steps, self._parameters)
-        between_steps = True
-        try:
+        with run.interrupts.held():
             while step < stage.steps:
-                with run.interrupts.held():
-                    between_steps = False
-                    started = perf_counter()
-                    yield step
-                    step += 1
-                    timing = self._write_down(step, perf_counter() - started)
-                    between_steps = True
-                run.watcher.step(stage.name, step, self.metrics, timing)
-        except KeyboardInterrupt:
-            if between_steps:
-                self._keep(step)
-            raise
+                started = perf_counter()
+                yield step
+                step += 1
+                timing = self._write_down(step, perf_counter() - started)
+                try:
+                    run.watcher.step(stage.name, step, self.metrics, timing)
+                except Stop:
+                    raise
+                except KeyboardInterrupt:
+                    run.interrupts.ask()
+                if run.interrupts.asked():
+                    self._keep(step)
+                    raise run.interrupts.stop()
 
     def _write_down(self, step: int, seconds: float) -> dict[str, Number]:
-        head: dict[str, Number | str] = {"stage": self._stage.name, "step": step}
-        timing: dict[str, Number] = {
-            "seconds": seconds,
-            "tokens_per_second": self.metrics["tokens"] / seconds,
-        }
-        self._run.folder.metrics.append(head | self.metrics)
-        self._run.folder.timings.append(head | timing)
+        folder = self._run.folder
+        head: dict[str, Any] = {"stage": self._stage.name, "step": step}
+        timing: dict[str, Number] = {"seconds": seconds}
+        for what in ("tokens", "completions"):
+            if (count := self.metrics.get(what)) is not None:
+                timing[f"{what}_per_second"] = count / seconds
+        folder.samples.append(*(head | dict(sample) for sample in self._samples))
+        folder.metrics.append({**head, **self.metrics})
+        folder.timings.append(head | timing)
         return timing
 
     def _keep(self, step: int) -> None:
-        tree = {"step": step, "conditions": self._conditions}
-        tree |= {name: room.state() for name, room in self._rooms.items()}
-        with self._run.interrupts.held(), machine_faults("writing a checkpoint"):
-            checkpoints.save(tree, self._checkpoint)
+        context = self._run.context
+        if context.is_main:
+            tree = {"step": step, "conditions": self._conditions}
+            tree |= {name: room.state() for name, room in self._rooms.items()}
+            with machine_faults("writing a checkpoint"):
+                checkpoints.save(tree, self._checkpoint)
+        context.wait()
 
     def _resume(self) -> int:
         """The step to go on with, after the rooms are as the checkpoint has them."""

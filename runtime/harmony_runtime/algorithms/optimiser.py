@@ -49,12 +49,19 @@ class Optimiser:
                 f"of {norm:g}, and was not applied. Usually the learning rate is too high or the warm-up too "
                 "short"
             )
-        lr = rate(self._node.schedule, self._lr, step, self._steps)
+        lr = self._rate(step)
         for group in self._adamw.param_groups:
             group["lr"] = lr
         self._adamw.step()
         self._adamw.zero_grad()
         return {"lr": lr, "grad_norm": norm}
+
+    def skip(self, step: int) -> dict[str, float]:
+        """What `update` gives, for a step without anything to train on: nothing is applied."""
+        return {"lr": self._rate(step), "grad_norm": 0.0}
+
+    def _rate(self, step: int) -> float:
+        return rate(self._node.schedule, self._lr, step, self._steps)
 
     def state(self) -> dict[str, Any]:
         """The moments of each parameter, by its name. The rate follows from the step."""

@@ -120,10 +120,12 @@ def train(run: Run, stage: SftStage) -> Trained:
                     (part_loss * context.world_size).backward()  # type: ignore[no-untyped-call]
                 loss += part_loss.item()
         (loss,) = context.sum([loss])
+        update = optimiser.update(step, loss)
 
         loop.record(
             loss=loss,
-            **optimiser.update(step, loss),
+            lr=update["lr"],
+            grad_norm=update["grad_norm"],
             tokens=int(rows.lengths_R[step_rows].sum()),
             trained_tokens=trained_tokens,
             rows=len(step_rows),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harmony_compiler.graph.algorithms import Sft
+from harmony_compiler.graph.algorithms import Grpo, Sft
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms import sft
+from harmony_runtime.algorithms import grpo, sft
 from harmony_runtime.algorithms.loop import Run, Stage, Trained
 
 
@@ -23,4 +23,5 @@ class Training:
 
 TRAININGS: dict[type[Node], Training] = {
     Sft: Training(sft.prepare, sft.train),
+    Grpo: Training(grpo.prepare, grpo.train),
 }

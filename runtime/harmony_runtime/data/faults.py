@@ -33,6 +33,18 @@ class ThreadRefused(Diagnostic):
     reason: str
 
 
+class PromptTooLong(Diagnostic):
+    code, slug = "E0523", "no-room-for-completion"
+    message = (
+        "this prompt has {tokens} tokens; with {max_tokens} of a completion that is more than the model's "
+        "context of {context}"
+    )
+    help = 'shorten it, lower `max_tokens` of `sampling`, or let `on_too_long = "drop"` leave it out'
+    tokens: int
+    max_tokens: int
+    context: int
+
+
 class Faults:
     """Gathers the faults of one dataset, so that one run shows them together."""
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from harmony_compiler.graph.datasets import Rows
-from harmony_compiler.store.rows import MalformedRow, read_line
+from harmony_compiler.store.rows import read_bytes
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.data.faults import Faults, TemplateFailed
 from harmony_runtime.data.sources import RawRow, RawRows
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chat import Message
+from harmony_runtime.templates import Template, TemplateFaultError
 
 ROLES = {"system": "system", "prompt": "user", "completion": "assistant"}
 """The field of a dataset that fills a turn, and whose turn it is; in the order of the turns."""
@@ -29,30 +27,16 @@ class Thread:
     origin: RawRow
 
 
-class _NullError(ValueError):
-    """A template prints a null."""
-
-
-def _printable(value: Any) -> Any:
-    # Jinja would print "None", and a model would learn to say it.
-    if value is None:
-        raise _NullError("it prints a value that is null")
-    return value
-
-
 class Mapping:
     """The templates of a dataset node, compiled."""
 
     def __init__(self, node: Rows, where: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable
-        )
         self._where = where.removesuffix(": ")
         turns = {field: getattr(node, field) for field in ROLES}
         try:
-            self._turns = {f: environment.from_string(text) for f, text in turns.items() if text is not None}
-            self._metadata = {f: environment.from_string(text) for f, text in (node.metadata or {}).items()}
-        except TemplateError as fault:
+            self._turns = {f: Template(text) for f, text in turns.items() if text is not None}
+            self._metadata = {f: Template(text) for f, text in (node.metadata or {}).items()}
+        except TemplateFaultError as fault:
             raise RunFailed(f"{where}a template cannot be read: {fault}") from fault
 
     def threads(self, rows: RawRows, faults: Faults) -> Iterator[Thread]:
@@ -69,20 +53,18 @@ class Mapping:
                 )
 
     def _fill(
-        self, templates: dict[str, Any], prefix: str, columns: dict[str, Any], row: RawRow, faults: Faults
+        self,
+        templates: dict[str, Template],
+        prefix: str,
+        columns: dict[str, Any],
+        row: RawRow,
+        faults: Faults,
     ) -> dict[str, str] | None:
         filled: dict[str, str] = {}
         for field, template in templates.items():
             try:
-                filled[field] = template.render(columns)
-            except (
-                TemplateError,
-                ArithmeticError,
-                LookupError,
-                TypeError,
-                ValueError,
-                AttributeError,
-            ) as fault:
+                filled[field] = template.fill(columns)
+            except TemplateFaultError as fault:
                 faults.add(
                     TemplateFailed(
                         span=row.span(), field=prefix + field, reason=str(fault), template_place=self._where
@@ -93,13 +75,7 @@ class Mapping:
 
 
 def _columns(row: RawRow, faults: Faults) -> dict[str, Any] | None:
-    try:
-        text = row.text.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        at = len(row.text[: fault.start].decode("utf-8"))
-        faults.add(MalformedRow(span=row.span(at, at + 1), reason="it is not UTF-8"))
-        return None
-    found = read_line(Path(row.name), row.line, text)
+    found = read_bytes(Path(row.name), row.line, row.text)
     if isinstance(found, Diagnostic):
         faults.add(found)
         return None

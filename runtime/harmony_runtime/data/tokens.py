@@ -9,11 +9,11 @@ Flat tensors with offsets, five bytes a token, whatever the number of rows.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from harmony_runtime.data.faults import Faults, RowTooLong, ThreadRefused
 from harmony_runtime.data.mapping import Thread
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.models.chat import Chat, ChatError, Segment, TrainOn
+from harmony_runtime.models.chat import Chat, ChatError, Message, Segment, TrainOn
 from harmony_runtime.watch import Watcher
 
 
@@ -102,11 +102,9 @@ def tokenise(
     """All rows of a dataset in tokens; a row that cannot be trained on goes to `faults`."""
     ids, trained, offsets = array("i"), array("b"), array("q", [0])
     counts, tokens = Counts(), TokenCounts()
-    tokenizer = chat.tokenizer
-    # Some tokenizers, GPT-2's among them, can spell everything and call their end token "unknown".
-    no_unknown = (None, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    unknown = -1 if tokenizer.unk_token_id in no_unknown else tokenizer.unk_token_id
-    for thread, pieces in _pieces(threads, chat, train_on, faults):
+    unknown = unknown_id(chat.tokenizer)
+    segments = partial(chat.segments, train_on=train_on)
+    for thread, pieces in tokenised(threads, chat, segments, faults):
         row = [token for piece, _ in pieces for token in piece]
         mask = [is_trained for piece, is_trained in pieces for _ in piece]
         mask[:1] = [False]
@@ -158,23 +156,40 @@ def say_counts(counts: Counts, tokens: TokenCounts, dataset: str, context: int, 
         watcher.warning(f"{dataset}{counts.with_an_empty_completion} {of} have an empty completion")
     if counts.with_nothing_to_train_on:
         watcher.warning(f"{dataset}{counts.with_nothing_to_train_on} {of} have no token to train on")
-    if tokens.unknown:
-        watcher.warning(f"{dataset}{tokens.unknown} of {tokens.all} tokens are unknown to the tokenizer")
+    say_unknown(tokens.unknown, tokens.all, dataset, watcher)
 
 
-def _pieces(
-    threads: Iterable[Thread], chat: Chat, train_on: TrainOn, faults: Faults
+def say_unknown(unknown: int, tokens: int, dataset: str, watcher: Watcher) -> None:
+    if unknown:
+        watcher.warning(f"{dataset}{unknown} of {tokens} tokens are unknown to the tokenizer")
+
+
+def unknown_id(tokenizer: Any) -> int:
+    """The id of what the tokenizer cannot spell; -1 where it can spell everything."""
+    # Some tokenizers, GPT-2's among them, can, and call their end token "unknown".
+    no_unknown = (None, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return -1 if tokenizer.unk_token_id in no_unknown else int(tokenizer.unk_token_id)
+
+
+def tokenised(
+    threads: Iterable[Thread],
+    chat: Chat,
+    segments: Callable[[Sequence[Message]], list[Segment]],
+    faults: Faults,
 ) -> Iterator[tuple[Thread, list[tuple[list[int], bool]]]]:
-    """Each thread with its segments' ids. The tokenizer works on many texts at once."""
+    """Each thread with its segments' ids; one that the template refuses goes to `faults`.
+
+    The tokenizer works on many texts at once.
+    """
 
     def rendered() -> Iterator[tuple[Thread, list[Segment]]]:
         for thread in threads:
             try:
-                yield thread, chat.segments(thread.messages, train_on)
+                yield thread, segments(thread.messages)
             except ChatError as fault:
                 faults.add(ThreadRefused(span=thread.origin.span(), reason=str(fault)))
 
     rest = rendered()
     while some := list(islice(rest, 256)):
-        tokenised = chat.tokens([segments for _, segments in some])
-        yield from zip((thread for thread, _ in some), tokenised, strict=True)
+        pieces = chat.tokens([segments for _, segments in some])
+        yield from zip((thread for thread, _ in some), pieces, strict=True)

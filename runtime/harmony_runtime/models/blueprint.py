@@ -81,16 +81,20 @@ class Blueprint:
 
     def check_training(self, largest_id: int, watcher: Watcher) -> None:
         """Refuse to train what would go wrong; `largest_id` is of the tokens to train on."""
+        self.check_ids(largest_id)
+        if self.settings.dtype == "bfloat16":
+            watcher.warning(
+                f"{self.place}weights in bfloat16 keep 8 bits, so updates below 1/256 of a weight are lost: "
+                '`dtype = "auto"` keeps float32 weights'
+            )
+
+    def check_ids(self, largest_id: int) -> None:
+        """Refuse ids that the model does not have."""
         vocabulary = self.config.get_text_config().vocab_size
         if largest_id >= vocabulary:
             raise RunFailed(
                 f"{self.place}the tokenizer gives the id {largest_id}, and the model has {vocabulary} "
                 "embeddings: they do not belong together"
-            )
-        if self.settings.dtype == "bfloat16":
-            watcher.warning(
-                f"{self.place}weights in bfloat16 keep 8 bits, so updates below 1/256 of a weight are lost: "
-                '`dtype = "auto"` keeps float32 weights'
             )
 
     @property
@@ -197,10 +201,7 @@ def _of_pretrained(weights: Pretrained, settings: LoadSettings, where: str) -> B
     _refuse_pickles(Path(name), where)
     config = _read(lambda: AutoConfig.from_pretrained(name, **options), "configuration", name, where)
     tokenizer = _tokenizer(name, where, **options)
-    try:
-        generation = GenerationConfig.from_pretrained(name, revision=weights.revision)
-    except OSError:  # a model need not bring one
-        generation = GenerationConfig()
+    generation = _read(lambda: _generation(weights), "generation settings", name, where)
     return _dressed(Blueprint(where, settings, weights, config, tokenizer, generation))
 
 
@@ -256,6 +257,13 @@ def _dressed(drawn: Blueprint) -> Blueprint:
     return dressed
 
 
+def _generation(weights: Pretrained) -> GenerationConfig:
+    try:
+        return GenerationConfig.from_pretrained(weights.name, revision=weights.revision)
+    except OSError:  # a model need not bring one
+        return GenerationConfig()
+
+
 def _tokenizer(name: str, where: str, **options: Any) -> Any:
     tokenizer = _read(lambda: AutoTokenizer.from_pretrained(name, **options), "tokenizer", name, where)
     # Where a folder has a configuration and no tokenizer, transformers makes an empty one of that family.
@@ -278,7 +286,7 @@ def _refuse_pickles(folder: Path, where: str) -> None:
 def _read(reader: Any, what: str, name: str, where: str) -> Any:
     try:
         return reader()
-    except (OSError, ValueError, KeyError, ImportError) as fault:
+    except Exception as fault:  # libraries read files of any content, and raise whatever it leads to
         raise RunFailed(unreadable(fault, what, name, where)) from fault
 
 

@@ -94,6 +94,22 @@ class Chat:
         everything = train_on == "everything"
         return [Segment(text, trained or everything) for text, trained in pieces if text]
 
+    def prompt(self, messages: Sequence[Message]) -> list[Segment]:
+        """The text that generation begins with, in one piece, as `"last"` has it before a completion.
+
+        Raises:
+            ChatError: the template refuses the thread.
+        """
+        return [Segment(self._render(messages, prompt=True), False)]
+
+    def prompts(self, threads: Sequence[Sequence[Message]]) -> list[list[int]]:
+        """The ids that generation begins with, thread by thread.
+
+        Raises:
+            ChatError: the template refuses a thread.
+        """
+        return [pieces[0][0] for pieces in self.tokens([self.prompt(messages) for messages in threads])]
+
     def tokens(self, threads: Sequence[Sequence[Segment]]) -> list[list[tuple[list[int], bool]]]:
         """The segments' ids, thread by thread."""
         texts = [segment.text for thread in threads for segment in thread]

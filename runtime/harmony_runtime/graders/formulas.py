@@ -1,0 +1,334 @@
+"""Formulas at run time: a tree of `harmony_compiler.graph.formulas` and a sample give a score. No torch here.
+
+Both ways to compute are total: where there is no number they raise `NoValueError`, which says why. `none`
+stands for "does not apply". It runs through a formula, and is left out of a combination's sums.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harmony_compiler.graph.formulas import FUNCTIONS, Formula, Function
+from harmony_compiler.graph.types import FLOAT, INT, ListOf, Type, options_of
+from harmony_runtime.graders.protocol import Sample
+
+
+class NoValueError(Exception):
+    """There is no value; the message says why."""
+
+
+# --- formulas over a sample -----------------------------------------------------------------------------
+
+
+def score_of(tree: Formula, sample: Sample) -> float | None:
+    """What a formula scores a sample: a bool counts 1 or 0; None where the formula does not apply.
+
+    Raises:
+        NoValueError: it has no value here.
+    """
+    value = evaluate(tree, sample)
+    return None if value is None else _as_score(value)
+
+
+def evaluate(tree: Formula, sample: Sample) -> Any:
+    """The value of a formula: a bool, a number, a text, a list, an object of the metadata, or None.
+
+    Raises:
+        NoValueError: it has no value here.
+    """
+    operation, *operands = tree
+    match operation:
+        case "constant":
+            return operands[0]
+        case "read":
+            return _read(sample, *operands)
+        case "if":
+            condition, then, otherwise = operands
+            # A condition that is none does not hold.
+            return evaluate(then if _truth(evaluate(condition, sample)) else otherwise, sample)
+        case "and" | "or":
+            return _junction(operation == "or", operands, sample)
+        case "member":
+            return _member(evaluate(operands[0], sample), operands[1])
+        case "list":
+            return [evaluate(item, sample) for item in operands]
+    return _apply(operation, [evaluate(operand, sample) for operand in operands])
+
+
+def _read(sample: Sample, what: str, key: str = "") -> Any:
+    if what != "metadata":
+        return getattr(sample, what)
+    if key not in sample.metadata:
+        raise NoValueError(f"the metadata has no key `{key}`")
+    return sample.metadata[key]
+
+
+def _junction(decisive: bool, operands: Sequence[Formula], sample: Sample) -> bool | None:
+    """`and`, `or`: from left to right, up to the first operand that decides or is none."""
+    for operand in operands:
+        value = _truth(evaluate(operand, sample))
+        if value is None or value is decisive:
+            return value
+    return not decisive
+
+
+def _member(value: Any, key: str) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise NoValueError(f"{_kind(value)} has no `.{key}`")
+    if key not in value:
+        raise NoValueError(f"there is no key `{key}`")
+    return value[key]
+
+
+# --- combinations of scores -----------------------------------------------------------------------------
+
+
+def combine(tree: Formula, scores: Sequence[float | None]) -> float | None:
+    """The score of a combination, given those of its graders by number; None does not apply.
+
+    A term that does not apply is left out of a sum, `mean`, `min` and `max`, and a condition that does not
+    apply does not hold; anything else with it does not apply. Where no grader applies nothing does: constants
+    alone are no score.
+
+    Raises:
+        NoValueError: it has no value for these scores.
+    """
+    value, _ = _combined(tree, scores)
+    return None if value is None else _as_score(value)
+
+
+_Part = tuple[Any, bool]
+"""A value, or None; and whether a grader stands in what it was made from."""
+
+
+def _combined(tree: Formula, scores: Sequence[float | None]) -> _Part:
+    operation, *operands = tree
+    match operation:
+        case "constant":
+            return operands[0], False
+        case "grader":
+            return scores[operands[0]], True
+        case "+" | "-":
+            terms = [(sign, _combined(term, scores)) for sign, term in _terms(tree)]
+            values = [(sign, value) for sign, (value, _) in terms if value is not None]
+            total = 0
+            for sign, value in values:
+                total = _apply("+" if sign > 0 else "-", [total, value])
+            return _where_any_applies(total, [part for _, part in terms])
+        case "if":
+            condition, then, otherwise = operands
+            holds, _ = _combined(condition, scores)
+            return _combined(then if holds else otherwise, scores)[0], True
+        case "mean" | "min" | "max":
+            parts = [_combined(operand, scores) for operand in operands]
+            kept = [value for value, _ in parts if value is not None]
+            return _where_any_applies(_apply(operation, kept) if kept else None, parts)
+    parts = [_combined(operand, scores) for operand in operands]
+    return _apply(operation, [value for value, _ in parts]), any(graded for _, graded in parts)
+
+
+def _where_any_applies(value: Any, parts: Sequence[_Part]) -> _Part:
+    graded = [part for part, has_grader in parts if has_grader]
+    if graded and all(part is None for part in graded):
+        return None, True
+    return value, bool(graded)
+
+
+def _terms(tree: Formula, sign: int = 1) -> Iterator[tuple[int, Formula]]:
+    """The terms of a sum with their signs. Brackets do not matter: `a - (b + 1)` has three terms."""
+    match tree:
+        case ("+", left, right):
+            yield from _terms(left, sign)
+            yield from _terms(right, sign)
+        case ("-", left, right):
+            yield from _terms(left, sign)
+            yield from _terms(right, -sign)
+        case ("-", operand):
+            yield from _terms(operand, -sign)
+        case _:
+            yield sign, tree
+
+
+# --- operators and functions ----------------------------------------------------------------------------
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": lambda a, b: int(a // b),
+}
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _apply(operation: str, values: Sequence[Any]) -> Any:
+    """An operator or function of values; none where one of them is none and it does not look at none."""
+    match operation:
+        case "==" | "!=":
+            return _equal(*values) == (operation == "==")
+        case "in" | "not in":
+            return _contained(*values) == (operation == "in")
+    if any(value is None for value in values):
+        return None
+    match operation:
+        case "not":
+            return not _truth(values[0])
+        case "index":
+            return _item(*values)
+        case "-" if len(values) == 1:
+            return _bounded(-_number(values[0], "-"))
+        case "+" if all(isinstance(value, str) for value in values):
+            return "".join(values)
+        case _ if operation in _ORDER:
+            return _ORDER[operation](*_comparable(operation, *values))
+        case _ if operation in _ARITHMETIC:
+            return _calculated(operation, *(_number(value, operation) for value in values))
+    return _called(FUNCTIONS[operation], values)
+
+
+def _calculated(symbol: str, left: float, right: float) -> Any:
+    try:
+        return _bounded(_ARITHMETIC[symbol](left, right))
+    except ZeroDivisionError:
+        raise NoValueError("division by zero") from None
+    except OverflowError:
+        raise NoValueError(_TOO_LARGE) from None
+
+
+def _called(function: Function, values: Sequence[Any]) -> Any:
+    last = len(function.parameters) - 1
+    arguments = [
+        _argument(function.name, function.parameters[min(number, last)], value)
+        for number, value in enumerate(values)
+    ]
+    try:
+        return _bounded(function.compute(*arguments))
+    except OverflowError:
+        raise NoValueError(_TOO_LARGE) from None
+    except (ValueError, re.error):
+        written = ", ".join(_shown(argument) for argument in arguments)
+        raise NoValueError(f"`{function.name}({written})` has no value") from None
+
+
+def _argument(function: str, wanted: Type, value: Any) -> Any:
+    for option in options_of(wanted):
+        if option in (FLOAT, INT):
+            return _number(value, function)
+        if isinstance(value, list | tuple if isinstance(option, ListOf) else str):
+            return value
+    raise NoValueError(f"`{function}` takes {_wanted(wanted)}, not {_kind(value)}")
+
+
+_TOO_LARGE = "a number is too large"
+_LARGEST_INT = 2**63 - 1
+
+
+def _bounded(value: Any) -> Any:
+    """`value`, unless it is a number that is not finite or, an integer, beyond 64 bits."""
+    match value:
+        case float() if math.isnan(value):
+            raise NoValueError("a number is nan")
+        case float() if math.isinf(value):
+            raise NoValueError(_TOO_LARGE)
+        case int() if abs(value) > _LARGEST_INT:
+            raise NoValueError(_TOO_LARGE)
+    return value
+
+
+def _as_score(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise NoValueError(f"the formula gives {_kind(value)}, and a score is a number")
+    return float(_bounded(value))
+
+
+def _number(value: Any, user: str) -> Any:
+    """`value` as a number; a condition counts 1 or 0."""
+    if not isinstance(value, int | float):
+        raise NoValueError(f"`{user}` takes a number, not {_kind(value)}")
+    return _bounded(int(value) if isinstance(value, bool) else value)
+
+
+def _truth(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise NoValueError(f"a condition is true or false, not {_kind(value)}")
+
+
+def _comparable(symbol: str, left: Any, right: Any) -> tuple[Any, Any]:
+    match left, right:
+        case (bool(), _) | (_, bool()):
+            pass
+        case (str(), str()) | (int() | float(), int() | float()):
+            return _bounded(left), _bounded(right)
+    raise NoValueError(f"`{symbol}` compares two numbers or two texts, not {_kind(left)} and {_kind(right)}")
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Equality of what is said: an int equals a float, a bool equals no number."""
+    match left, right:
+        case (list() | tuple(), list() | tuple()):
+            return len(left) == len(right) and all(map(_equal, left, right))
+        case Mapping(), Mapping():
+            return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def _contained(item: Any, whole: Any) -> bool:
+    match whole:
+        case None:
+            return False
+        case list() | tuple():
+            return any(_equal(item, member) for member in whole)
+        case str() if item is None or isinstance(item, str):
+            return item is not None and item in whole
+    raise NoValueError(f"{_kind(item)} cannot be looked for in {_kind(whole)}")
+
+
+def _item(whole: Any, index: Any) -> Any:
+    """`s[i]`, counted from 0; beyond the ends `""` of a text, none of a list."""
+    if not isinstance(whole, str | list | tuple):
+        raise NoValueError(f"{_kind(whole)} has no `[…]`")
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise NoValueError(f"an index is a whole number, not {_shown(index)}")
+    if 0 <= index < len(whole):
+        return whole[index]
+    return "" if isinstance(whole, str) else None
+
+
+# --- words ----------------------------------------------------------------------------------------------
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list() | tuple():
+            return "a list"
+    return "an object"
+
+
+def _wanted(wanted: Type) -> str:
+    return " or ".join("a list" if isinstance(option, ListOf) else "a text" for option in options_of(wanted))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value[:30]}…"' if len(value) > 30 else f'"{value}"'
+    return f"{value:g}" if isinstance(value, int | float) else _kind(value)

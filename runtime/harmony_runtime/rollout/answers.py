@@ -1,0 +1,73 @@
+"""Answers: completions with their grades, for training and for measuring.
+
+The processes share the work: each makes and grades its part, and then every process knows all of it, so that
+what follows needs no more communication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harmony_compiler.graph.settings import Sampling
+from harmony_runtime.context import Context
+from harmony_runtime.data.prompts import Prompt
+from harmony_runtime.graders.answered import grade_json
+from harmony_runtime.graders.panel import Panel, Verdict
+from harmony_runtime.graders.protocol import Sample
+from harmony_runtime.rollout.engine import Completion, Engine
+
+
+@dataclass(frozen=True)
+class Answer:
+    prompt: Prompt
+    completion: Completion
+    verdict: Verdict
+
+    def line(self) -> dict[str, Any]:
+        """What `samples.jsonl` says about it."""
+        sample = _sample(self.prompt, self.completion)
+        return {
+            "prompt": sample.prompt,
+            "turns": list(sample.turns),
+            "completion": sample.completion,
+            "metadata": dict(sample.metadata),
+            "stop": self.completion.stop,
+            "completion_tokens": len(self.completion.ids_T),
+            "grades": {name: grade_json(grade) for name, grade in self.verdict.grades.items()},
+        }
+
+
+def answers(
+    prompts: Sequence[Prompt],
+    n: int,
+    sampling: Sampling,
+    *,
+    engine: Engine,
+    panel: Panel,
+    context: Context,
+    seed: int,
+    step: int = 0,
+) -> list[Answer]:
+    """`n` graded completions of each prompt, prompt by prompt.
+
+    Raises:
+        RunFailed: the policy of a grader ends the run.
+    """
+    whole = len(prompts) * n
+    share = range(
+        whole * context.rank // context.world_size, whole * (context.rank + 1) // context.world_size
+    )
+    made = engine.complete([prompt.ids for prompt in prompts], n, sampling, seed=seed, step=step, share=share)
+    verdicts = panel.grade(
+        [_sample(prompts[c // n], completion) for c, completion in zip(share, made, strict=True)]
+    )
+    gathered = context.gather(list(zip(made, verdicts, strict=True)))
+    panel.admit([verdict for _, verdict in gathered])
+    return [Answer(prompts[c // n], *parts) for c, parts in enumerate(gathered)]
+
+
+def _sample(prompt: Prompt, completion: Completion) -> Sample:
+    asked = next((turn["content"] for turn in reversed(prompt.turns) if turn["role"] == "user"), "")
+    return Sample(completion.text, asked, tuple(prompt.turns), prompt.metadata)

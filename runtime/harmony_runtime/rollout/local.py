@@ -1,0 +1,222 @@
+"""The engine that runs here: a transformers model on its device, one step a token for a whole batch.
+
+Each prompt is read once, whatever the number of its completions. Log-probabilities come from the pass that
+draws. The model may be one in training: its weights are used as they are, and dropout is off meanwhile.
+"""
+
+# Names of tensors end in their shape: B sequences side by side, T tokens, V vocabulary.
+# ruff: noqa: N803, N806
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from harmony_compiler.graph.settings import Sampling
+from harmony_runtime.context import Context, stream
+from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.rollout.cache import bytes_a_token, cache_for
+from harmony_runtime.rollout.drawing import draw
+from harmony_runtime.rollout.engine import Completion, StopReason
+
+MOST_BYTES = 4 * 2**30
+"""What a batch may take. A constant: by what happens to be free, equal runs would be cut differently."""
+
+_BYTES_A_LOGIT = 64
+"""While a token is drawn: its logit, log-probability, probability and sum, and the order of `top_p`."""
+
+
+class LocalEngine:
+    """Completes prompts with a model on its device; see `Engine`."""
+
+    def __init__(
+        self, model: PreTrainedModel, blueprint: Blueprint, context: Context, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._model = model
+        self._context = context
+        self._most_bytes = most_bytes
+        self._dtype = blueprint.settings.dtype
+        self._tokenizer = blueprint.tokenizer
+        self._vocabulary = max(blueprint.tokenizer.get_vocab().values()) + 1
+        ends = blueprint.generation.eos_token_id
+        self._ends = frozenset(ends if isinstance(ends, list) else [ends])
+
+    def complete(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        sampling: Sampling,
+        *,
+        seed: int,
+        step: int = 0,
+        share: range | None = None,
+    ) -> list[Completion]:
+        numbers = range(len(prompts) * n) if share is None else share
+        if not numbers:
+            return []
+        size = self._batch_size(max(len(prompts[c // n]) for c in numbers) + sampling.max_tokens)
+        completions: list[Completion] = []
+        with torch.no_grad(), _evaluating(self._model), self._context.arithmetic(self._dtype):
+            for start in range(0, len(numbers), size):
+                batch = numbers[start : start + size]
+                asked = sorted({c // n for c in batch})
+                place = {prompt: number for number, prompt in enumerate(asked)}
+                completions += self._batch(
+                    [prompts[prompt] for prompt in asked],
+                    [place[c // n] for c in batch],
+                    torch.stack([_uniforms(sampling.max_tokens, seed, c, step) for c in batch]),
+                    sampling,
+                )
+        return completions
+
+    def _batch_size(self, tokens: int) -> int:
+        """How many completions grow at the same time, if each has so many tokens with its prompt."""
+        vocabulary: int = self._model.config.get_text_config(decoder=True).vocab_size
+        each = tokens * bytes_a_token(self._model) + vocabulary * _BYTES_A_LOGIT
+        return max(1, self._most_bytes // each)
+
+    def _batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prompt_B: Sequence[int],
+        uniforms_BT: Tensor,
+        sampling: Sampling,
+    ) -> list[Completion]:
+        """One completion for each entry of `prompt_B`, the number of its prompt, with its random numbers."""
+        reader = _Reader(self._model, prompts, sampling.max_tokens)
+        device = self._model.device
+        chosen_B = torch.tensor(prompt_B, device=device)
+        logits_BV = reader.read_prompts()[chosen_B]
+        reader.choose(chosen_B)
+        uniforms_BT = uniforms_BT.to(device)
+        rows = [_Row() for _ in prompt_B]
+        # Those that the model reads. Finished ones are among them until half are: a smaller batch is a copy.
+        read = rows
+        for t in range(sampling.max_tokens):
+            drawn_B, logprobs_B = draw(logits_BV, uniforms_BT[:, t], sampling, self._vocabulary)
+            for row, token, logprob in zip(read, drawn_B.tolist(), logprobs_B.tolist(), strict=True):
+                if row.stop is None:
+                    row.ids.append(token)
+                    row.logprobs.append(logprob)
+                    row.stop = self._stop(row, sampling)
+            growing = [place for place, row in enumerate(read) if row.stop is None]
+            if not growing:
+                break
+            if 2 * len(growing) <= len(read):
+                read = [read[place] for place in growing]
+                chosen_B = torch.tensor(growing, device=device)
+                drawn_B, uniforms_BT = drawn_B[chosen_B], uniforms_BT[chosen_B]
+                reader.choose(chosen_B)
+            logits_BV = reader.read(drawn_B[:, None])
+        return [self._completion(row) for row in rows]
+
+    def _stop(self, row: _Row, sampling: Sampling) -> StopReason | None:
+        if row.ids[-1] in self._ends:
+            return "end"
+        if sampling.stop and self._says(row.ids, sampling.stop):
+            return "stop"
+        return "length" if len(row.ids) == sampling.max_tokens else None
+
+    def _says(self, ids: list[int], texts: Sequence[str]) -> bool:
+        """Whether one of the texts stands at the end, or would have been found before."""
+        # A tail that reads longer than the texts is enough: decoding all of it with each token takes
+        # quadratic time. A tail may begin within a character, which then reads as a few signs of no meaning.
+        enough = max(map(len, texts)) + 4
+        tail = enough
+        while len(said := self._text(ids[-tail:])) < enough and tail < len(ids):
+            tail *= 2
+        return any(text in said for text in texts)
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _completion(self, row: _Row) -> Completion:
+        assert row.stop is not None
+        return Completion(
+            ids_T=torch.tensor(row.ids),
+            logprobs_T=torch.tensor(row.logprobs, dtype=torch.float32),
+            stop=row.stop,
+            text=self._text(row.ids[:-1] if row.stop == "end" else row.ids),
+        )
+
+
+@dataclass
+class _Row:
+    """A completion as it grows."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stop: StopReason | None = None
+
+
+class _Reader:
+    """A model in the middle of a batch of sequences that begin with prompts and end at the same place.
+
+    Shorter prompts are padded on the left; the padding is masked, and positions count from each prompt's own
+    beginning, so it changes nothing.
+    """
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], more: int) -> None:
+        """Room is made for prompts and `more` tokens."""
+        self._model = model
+        longest = max(map(len, prompts))
+        device = model.device
+        self._prompts_BT = torch.tensor([[0] * (longest - len(ids)) + list(ids) for ids in prompts]).to(
+            device
+        )
+        self._padding_B1 = torch.tensor([[longest - len(ids)] for ids in prompts]).to(device)
+        self._places_T = torch.arange(longest + more, device=device)
+        self._cache = cache_for(model.config, longest + more)
+        self._read = 0
+        takes = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in takes
+        self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    def read_prompts(self) -> Tensor:
+        return self.read(self._prompts_BT)
+
+    def read(self, ids_BT: Tensor) -> Tensor:
+        """The logits after the last of these tokens, of shape BV."""
+        start, end = self._read, self._read + ids_BT.shape[1]
+        self._read = end
+        options = dict(self._options)
+        if self._takes_positions:
+            options["position_ids"] = (self._places_T[start:end] - self._padding_B1).clamp_(min=0)
+        logits_BTV: Tensor = self._model(
+            input_ids=ids_BT,
+            attention_mask=(self._places_T[:end] >= self._padding_B1).long(),
+            past_key_values=self._cache,
+            use_cache=True,
+            **options,
+        ).logits
+        return logits_BTV[:, -1]
+
+    def choose(self, rows_B: Tensor) -> None:
+        """Go on with the sequences of these numbers; one that is named twice goes on as two."""
+        self._cache.reorder_cache(rows_B)
+        self._padding_B1 = self._padding_B1[rows_B]
+
+
+def _uniforms(count: int, seed: int, number: int, step: int) -> Tensor:
+    """The random numbers of a completion, one a token: float64, in [0, 1)."""
+    return torch.rand(count, dtype=torch.float64, generator=stream(seed, f"completion {number}", step))
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout is off; afterwards each module is as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,314 @@
+"""One walk over a graph: prepare everything, train, save, measure.
+
+Every process walks the same way, and what it decides by the folder and the registry is the same in all: none
+goes on to write before all have read, and where one wrote, the others wait.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.identity import identities
+from harmony_compiler.graph.models import RegistryModel
+from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.values import Ref
+from harmony_compiler.store.files import content_hash
+from harmony_compiler.store.registry import Entry
+from harmony_grammar.diagnostics import Diagnostic
+from harmony_runtime import evaluation
+from harmony_runtime import registry as saved_models
+from harmony_runtime.algorithms.loop import Run, Stage
+from harmony_runtime.algorithms.table import TRAININGS
+from harmony_runtime.context import Context
+from harmony_runtime.evaluation import Evaluation
+from harmony_runtime.failures import RunFailed, machine_faults, place
+from harmony_runtime.folders import whole
+from harmony_runtime.interrupts import Interrupts
+from harmony_runtime.models import weights
+from harmony_runtime.models.blueprint import Blueprints
+from harmony_runtime.runfolder import RunFolder
+from harmony_runtime.watch import Evaluations, Measured, Number, Saved, Silent, StageSummary, Summary, Watcher
+
+LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "harmony-dsl")
+
+
+class Walk:
+    """One walk over a graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        folder: RunFolder,
+        *,
+        context: Context,
+        watcher: Watcher,
+        registry: Path,
+        interrupts: Interrupts,
+    ) -> None:
+        self._started = perf_counter()
+        self._graph = graph
+        self._folder = folder
+        self._registry = registry
+        self._context = context
+        self._identities = self._identify()
+        self._stages = [ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm)]
+        self._evaluations = [ref for ref, node in graph.nodes.items() if isinstance(node, Compare)]
+        self._saves = [(ref, node) for ref, node in graph.nodes.items() if isinstance(node, Save)]
+        self._names = _names(graph, [*self._stages, *self._evaluations])
+        self._places = {ref: folder.stage(self._identities[ref]) for ref in self._stages}
+        blueprints = Blueprints(graph, self._places, registry)
+        conditions: dict[str, Number | str] = {"world_size": context.world_size, **_versions()}
+        speaking = watcher if context.is_main else Silent()
+        self._run = Run(graph, folder, context, blueprints, speaking, interrupts, conditions)
+
+    def all(self) -> Summary:
+        run, folder = self._run, self._folder
+        folder.note(
+            versions={"python": platform.python_version(), **_versions()},
+            identities=self._identities,
+        )
+        run.watcher.run_started(self._graph, folder.path)
+        stages, evaluations = self._prepare()
+        before = folder.manifest["stages"]
+        folder.note(
+            stages={
+                self._names[ref]: _facts(stages[ref]) if ref in stages else before.get(self._names[ref], {})
+                for ref in self._stages
+            }
+        )
+        self._context.wait()  # all have read the folder and the registry
+        run.interrupts.join(self._context)
+        trained = tuple(self._stage(ref, stages.pop(ref, None)) for ref in self._stages)
+        saved = self._save()
+        evaluated = self._evaluate(evaluations, saved)
+        return Summary(folder.path, trained, saved, evaluated, perf_counter() - self._started)
+
+    def _identify(self) -> dict[Ref, str]:
+        """The identities; a registry's key stands for what it held when the run first started."""
+        graph = self._graph
+        held: dict[str, str] = self._folder.manifest["registry"]
+
+        def content(path: str) -> str:
+            try:
+                found = content_hash(path)
+            except OSError as fault:
+                raise RunFailed(
+                    f"{_who_names(path, graph)}{path} cannot be read: {fault.strerror}"
+                ) from fault
+            return held.setdefault(path, found) if Path(path).parent == self._registry else found
+
+        for ref, node in graph.nodes.items():
+            if isinstance(node, RegistryModel) and saved_models.holder(self._registry, node.key) is None:
+                raise RunFailed(f"{place(graph, ref)}the registry {self._registry} has no key `{node.key}`")
+        found = identities(graph, content, self._registry)
+        if any(other != found for other in self._context.gather([found])):
+            raise RunFailed(
+                "the processes of this run have different recipes or files before them: give all of them the "
+                "same",
+                exit_code=2,
+            )
+        return found
+
+    def _prepare(self) -> tuple[dict[Ref, Stage], dict[Ref, Evaluation]]:
+        """Check everything that needs no weights, for what is not finished."""
+        faults = _Faults()
+        for ref, save in self._saves:
+            with faults:
+                self._run.blueprints.of(save.model)
+            with faults:
+                self._refuse_collision(ref, save)
+        stages: dict[Ref, Stage] = {}
+        for ref in self._stages:
+            if not self._places[ref].is_dir():
+                with faults, machine_faults("reading data"):
+                    prepare = TRAININGS[type(self._graph.nodes[ref])].prepare
+                    stages[ref] = prepare(self._run, ref, self._names[ref], self._identities[ref])
+        evaluations: dict[Ref, Evaluation] = {}
+        for ref in self._evaluations:
+            if self._measured(ref) is None:
+                with faults, machine_faults("reading data"):
+                    name, identity = self._names[ref], self._identities[ref]
+                    evaluations[ref] = evaluation.prepare(self._run, ref, name, identity)
+        if stages or evaluations:
+            with faults:
+                self._refuse_changed_registry()
+        faults.raise_any()
+        for note in self._run.blueprints.notes():
+            self._run.watcher.note(note)
+        return stages, evaluations
+
+    def _refuse_changed_registry(self) -> None:
+        for path, held in self._folder.manifest["registry"].items():
+            if content_hash(path) != held:
+                raise RunFailed(
+                    f"{path} holds another model than when this run started, so its stages cannot go on: put "
+                    "the old one back, or start a new run"
+                )
+
+    def _refuse_collision(self, ref: Ref, save: Save) -> None:
+        identity = self._identities[save.model]
+        where = place(self._graph, ref)
+        saved_models.refuse_if_taken(self._registry, save.key, identity, save.if_exists, where)
+        for other_ref, other in self._saves:
+            if other_ref == ref:
+                break
+            if (
+                other.key == save.key
+                and save.if_exists != "rename"
+                and self._identities[other.model] != identity
+            ):
+                raise RunFailed(f"{where}another `save` of this recipe takes the key `{save.key}`")
+
+    def _stage(self, ref: Ref, stage: Stage | None) -> StageSummary:
+        """Train one stage, unless the folder holds its model: from an earlier run, or from a stage of this
+        one that differs in nothing but where and how it computes."""
+        name, identity, node = self._names[ref], self._identities[ref], self._graph.nodes[ref]
+        if stage is None or self._places[ref].is_dir():
+            self._run.watcher.note(f"`{name}` is finished in {self._folder.path}, and its model is reused")
+            facts = self._folder.manifest["stages"][name]
+            return StageSummary(
+                name, node.constructor, identity, facts["steps"], facts["rows"], {}, 0.0, reused=True
+            )
+        run, context = self._run, self._context
+        started = perf_counter()
+        with machine_faults(f"training `{name}`"):
+            trained = TRAININGS[type(node)].train(run, stage)
+            with run.interrupts.held():
+                if context.is_main:
+                    with whole(self._places[ref]) as growing:
+                        weights.write(trained.model, run.blueprints.of(ref), growing)
+                    shutil.rmtree(self._folder.checkpoint(name, identity), ignore_errors=True)
+                context.wait()
+        run.interrupts.check()
+        context.free()
+        seconds = perf_counter() - started
+        run.watcher.stage_finished(name, seconds)
+        return StageSummary(
+            name,
+            node.constructor,
+            identity,
+            stage.steps,
+            stage.counts["rows"],
+            trained.metrics,
+            seconds,
+            reused=False,
+        )
+
+    def _save(self) -> dict[str, Saved]:
+        run, saved = self._run, dict[str, Saved]()
+        with run.interrupts.held():
+            for _, save in self._saves if self._context.is_main else ():
+                saved[save.key] = self._save_one(save)
+                run.watcher.saved(saved[save.key].key, saved[save.key].path)
+            (saved, *_) = self._context.gather([saved])
+        self._folder.write_results({}, saved)
+        run.interrupts.check()
+        return saved
+
+    def _save_one(self, save: Save) -> Saved:
+        blueprint = self._run.blueprints.of(save.model)
+        entry = Entry(
+            key=save.key,
+            identity=self._identities[save.model],
+            recipe=self._graph.name,
+            stage=self._graph.stage_name(save.model),
+            created=saved_models.now(),
+        )
+
+        def write_model(folder: Path) -> None:
+            weights.write(weights.load(blueprint), blueprint, folder)
+
+        with machine_faults(f"saving `{save.key}`"):
+            return saved_models.save(self._registry, entry, save.if_exists, write_model)
+
+    def _evaluate(self, prepared: dict[Ref, Evaluation], saved: dict[str, Saved]) -> Evaluations:
+        found: dict[str, Mapping[str, Mapping[str, Measured]]] = {}
+        for ref in self._evaluations:
+            name, identity = self._names[ref], self._identities[ref]
+            measured = self._measured(ref)
+            if measured is None:
+                with machine_faults(f"evaluating `{name}`"):
+                    measured = evaluation.evaluate(self._run, prepared.pop(ref))
+                self._folder.note_evaluation(identity, self._columns(ref), measured)
+                self._context.free()
+                self._run.interrupts.check()
+            else:
+                self._run.watcher.note(f"`{name}` is measured in {self._folder.path}, and not again")
+            found[name] = measured
+            self._folder.write_results(found, saved)
+        return found
+
+    def _measured(self, ref: Ref) -> Mapping[str, Mapping[str, Measured]] | None:
+        """What the folder holds of an evaluation: from an earlier run, or from an equal one of this run."""
+        return self._folder.measured(self._identities[ref], self._columns(ref))
+
+    def _columns(self, ref: Ref) -> dict[str, list[str]]:
+        """What the recipe calls the models and graders of an evaluation: no part of its identity."""
+        origin = self._graph.origins.get(ref)
+        return {field: list(texts) for field, texts in origin.entries.items()} if origin else {}
+
+
+class _Faults:
+    """Lets checks fail one by one, so that their faults come out together."""
+
+    def __init__(self) -> None:
+        self._faults: list[Diagnostic | str] = []
+        self._exit_code = 0
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, raised: BaseException | None, __: object) -> bool:
+        if not isinstance(raised, RunFailed):
+            return False
+        # Two stages over one faulty dataset or model find the same.
+        said = {str(RunFailed(fault)) for fault in self._faults}
+        self._faults += [fault for fault in raised.faults if str(RunFailed(fault)) not in said]
+        self._exit_code = max(self._exit_code, raised.exit_code)
+        return True
+
+    def raise_any(self) -> None:
+        if self._faults:
+            raise RunFailed(*self._faults, exit_code=self._exit_code)
+
+
+def _facts(stage: Stage) -> dict[str, Any]:
+    """What the manifest keeps of a stage."""
+    return {"identity": stage.identity, "steps": stage.steps, "seed": stage.seed, **stage.counts}
+
+
+def _who_names(path: str, graph: Graph) -> str:
+    """The place of the node in which a path stands."""
+    for ref, node in graph.nodes.items():
+        for held in vars(node).values():
+            if held == path or (isinstance(held, tuple) and path in held):
+                return place(graph, ref)
+    return ""
+
+
+def _names(graph: Graph, refs: list[Ref]) -> dict[Ref, str]:
+    """A name for each stage and evaluation: as the recipe declares it, with its id where two would be called
+    the same."""
+    names = {ref: graph.stage_name(ref) for ref in refs}
+    often = Counter(names.values())
+    return {ref: name if often[name] == 1 else f"{name}.{ref}" for ref, name in names.items()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found

@@ -1,0 +1,193 @@
+"""The mathematics of reinforcement against plain loops over Python floats, written from the papers."""
+
+# Names of tensors end in their shape.
+# ruff: noqa: N806
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harmony_runtime.algorithms.losses import (
+    clipped_policy_loss,
+    group_advantages,
+    k3,
+    token_logprobs,
+    token_weights,
+)
+
+NAN = math.nan
+REDUCES: tuple[Literal["tokens", "sequences", "constant"], ...] = ("tokens", "sequences", "constant")
+LONGEST = 9
+
+
+def numbers(*shape: int, seed: int = 3, scale: float = 1.0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+
+
+# --- advantages -----------------------------------------------------------------------------------------
+
+
+def advantages_by_hand(group: list[float], kind: str) -> list[float]:
+    known = [reward for reward in group if not math.isnan(reward)]
+    if len(known) < 2:
+        return [0.0] * len(group)
+    mean = sum(known) / len(known)
+    spread = math.sqrt(sum((reward - mean) ** 2 for reward in known) / (len(known) - 1))
+    divisor = spread + 1e-4 if kind == "mean_std" else 1.0
+    return [0.0 if math.isnan(reward) else (reward - mean) / divisor for reward in group]
+
+
+REWARDS = st.one_of(st.just(NAN), st.integers(-8, 8).map(lambda n: n / 4))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 5).flatmap(
+        lambda n: st.lists(st.lists(REWARDS, min_size=n, max_size=n), min_size=1, max_size=4)
+    ),
+    st.sampled_from(["mean", "mean_std"]),
+)
+def test_advantages_are_those_of_the_paper(groups: list[list[float]], kind: Any) -> None:
+    found = group_advantages(torch.tensor(groups, dtype=torch.float64), kind)
+    expected = torch.tensor([advantages_by_hand(group, kind) for group in groups], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_group_whose_rewards_are_equal_has_no_advantage_at_all() -> None:
+    rewards = torch.full((2, 8), 0.1)
+    assert group_advantages(rewards, "mean_std").abs().max() < 1e-12
+
+
+# --- log-probabilities ----------------------------------------------------------------------------------
+
+
+def test_log_probabilities_are_of_the_token_after_and_at_the_temperature() -> None:
+    logits_BTV = numbers(2, 4, 5)
+    ids_BT = torch.tensor([[1, 4, 0, 2], [3, 3, 1, 0]])
+    counted_BT = torch.tensor([[False, False, True, True], [False, True, False, False]])
+    found = token_logprobs(logits_BTV, ids_BT, counted_BT, temperature=0.7)
+    for b in range(2):
+        for t in range(4):
+            expected = 0.0
+            if counted_BT[b, t]:
+                scaled = [x / 0.7 for x in logits_BTV[b, t - 1].tolist()]
+                expected = scaled[ids_BT[b, t]] - math.log(sum(math.exp(x) for x in scaled))
+            assert found[b, t].item() == pytest.approx(expected, abs=1e-6)
+
+
+# --- the surrogate --------------------------------------------------------------------------------------
+
+TRAINED_BT = torch.tensor(
+    [
+        [False, True, True, True, False],
+        [False, False, True, False, False],
+        [False, False, False, False, False],
+        [False, True, True, True, True],
+    ]
+)
+ADVANTAGES_B = torch.tensor([1.5, -0.5, 1.0, -2.0], dtype=torch.float64)
+LOW, HIGH = 0.1, 0.25
+
+
+def weights_by_hand(reduce: str) -> list[list[float]]:
+    lengths = TRAINED_BT.sum(1).tolist()
+    rows = sum(length > 0 for length in lengths)
+    return [
+        [
+            0.0
+            if not trained
+            else 1 / sum(lengths)
+            if reduce == "tokens"
+            else 1 / length / rows
+            if reduce == "sequences"
+            else 1 / LONGEST / rows
+            for trained in row
+        ]
+        for row, length in zip(TRAINED_BT.tolist(), lengths, strict=True)
+    ]
+
+
+def weights(reduce: Literal["tokens", "sequences", "constant"]) -> Tensor:
+    trained_B = TRAINED_BT.sum(1)
+    return token_weights(TRAINED_BT, int(trained_B.sum()), int((trained_B > 0).sum()), reduce, LONGEST)
+
+
+@pytest.mark.parametrize("reduce", REDUCES)
+def test_weights_average_as_their_name_says(reduce: Literal["tokens", "sequences", "constant"]) -> None:
+    torch.testing.assert_close(weights(reduce), torch.tensor(weights_by_hand(reduce)))
+
+
+def loss_by_hand(new: list[list[float]], old: list[list[float]], reduce: str, ratio: str) -> float:
+    total = 0.0
+    for b, row in enumerate(weights_by_hand(reduce)):
+        counted = [t for t, weight in enumerate(row) if weight]
+        differences = {t: new[b][t] - old[b][t] for t in counted}
+        if ratio == "sequence" and counted:
+            mean = sum(differences.values()) / len(counted)
+            differences = dict.fromkeys(counted, mean)
+        for t in counted:
+            r, a = math.exp(differences[t]), ADVANTAGES_B[b].item()
+            total -= row[t] * min(r * a, min(max(r, 1 - LOW), 1 + HIGH) * a)
+    return total
+
+
+@pytest.mark.parametrize("reduce", REDUCES)
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
+def test_the_surrogate_is_that_of_the_papers(reduce: Any, ratio: Any) -> None:
+    new_BT, old_BT = numbers(4, 5, scale=0.3), numbers(4, 5, seed=4, scale=0.3)
+    weights_BT = torch.tensor(weights_by_hand(reduce), dtype=torch.float64)
+
+    def loss(new: Tensor) -> Tensor:
+        found = clipped_policy_loss(
+            new, old_BT, ADVANTAGES_B, weights_BT, clip_range=LOW, clip_range_high=HIGH, ratio=ratio
+        )
+        return found.loss
+
+    expected = loss_by_hand(new_BT.tolist(), old_BT.tolist(), reduce, ratio)
+    assert loss(new_BT).item() == pytest.approx(expected, abs=1e-12)
+    assert torch.autograd.gradcheck(loss, new_BT.clone().requires_grad_())
+
+
+def test_what_is_clipped_has_no_gradient_and_is_counted() -> None:
+    """Above the range a good completion is not pushed further, below it a bad one is not; nothing else."""
+    differences = torch.tensor([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
+    new_BT = differences.requires_grad_()
+    advantages_B = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    weights_BT = torch.full((4, 2), 1 / 8, dtype=torch.float64)
+    weights_BT[0, 1] = 0.0
+    loss, clipped_BT = clipped_policy_loss(
+        new_BT,
+        torch.zeros(4, 2, dtype=torch.float64),
+        advantages_B,
+        weights_BT,
+        clip_range=LOW,
+        clip_range_high=HIGH,
+        ratio="token",
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert clipped_BT.tolist() == [[True, False], [False, False], [False, False], [True, True]]
+    assert new_BT.grad is not None
+    assert (new_BT.grad == 0).tolist() == [[True, True], [False, False], [False, False], [True, True]]
+    assert (new_BT.grad[1] > 0).all()
+    assert (new_BT.grad[2] < 0).all()
+
+
+# --- the distance from the start ------------------------------------------------------------------------
+
+
+def test_k3_is_its_formula_and_its_mean_is_the_divergence() -> None:
+    new, reference = numbers(6, scale=0.5).log_softmax(0), numbers(6, seed=8, scale=0.5).log_softmax(0)
+    estimates = k3(new, reference)
+    for estimate, p, q in zip(estimates.tolist(), new.tolist(), reference.tolist(), strict=True):
+        assert estimate == pytest.approx(math.exp(q - p) - (q - p) - 1, abs=1e-12)
+        assert estimate >= 0
+    divergence = sum(math.exp(p) * (p - q) for p, q in zip(new.tolist(), reference.tolist(), strict=True))
+    assert (new.exp() * estimates).sum().item() == pytest.approx(divergence, abs=1e-12)
+    assert torch.autograd.gradcheck(lambda x: k3(x, reference), new.clone().requires_grad_())
