@@ -1,6 +1,7 @@
-# make quickstart   set up .venv, then train a small model to sort digits
+# make quickstart   set up .venv, then train a small model to sort digits, and score it
 # make test         the same set-up, then everything that must hold before a change goes in
 # make lint         formatting, lint and types alone
+# make seeds        the quickstart with three other seeds: scores, time and memory (five minutes)
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make clean        remove .venv and every cache; saved models and runs stay
 #
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint bench-check clean
+.PHONY: help setup quickstart test lint seeds bench-check clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -47,6 +48,9 @@ lint: setup
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check || { $(BIN)/ruff format --check; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+
+seeds: setup
+	@$(BIN)/python benchmarks/quickstart.py
 
 bench-check: setup
 	@$(BIN)/python benchmarks/check.py

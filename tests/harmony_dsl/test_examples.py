@@ -19,10 +19,12 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("recipe", sorted(EXAMPLES.glob("*.recipe")), ids=lambda path: path.stem)
-def test_every_example_checks_without_a_word(recipe: Path, harmonyc: Harmonyc) -> None:
-    told = harmonyc("check", str(recipe), "--deny-warnings")
-    assert told.out == f"{recipe}: no problems found\n"
+def test_every_example_checks_and_explains_its_warnings(recipe: Path, harmonyc: Harmonyc) -> None:
+    told = harmonyc("check", str(recipe), "--format", "json")
     assert told.code == 0
+    said = [(found["severity"], found["message"]) for found in json.loads(told.out)["diagnostics"]]
+    assert said == [("warning", "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch")]
+    assert "warns that one update is taken of each batch" in recipe.read_text(encoding="utf-8")
 
 
 def test_the_rows_come_out_of_their_script_again(house: Path) -> None:
@@ -35,6 +37,11 @@ def test_the_rows_come_out_of_their_script_again(house: Path) -> None:
     made.write(house)
     for name in ("sort_train.jsonl", "sort_heldout.jsonl"):
         assert (house / name).read_bytes() == (DATA / name).read_bytes()
+
+
+def test_answers_to_grade_stand_beside_the_right_ones() -> None:
+    for row in rows("sort_answers.jsonl"):
+        assert "".join(sorted(row["prompt"].removeprefix("sort "))) == row["metadata"]["answer"]  # type: ignore[index]
 
 
 def test_held_out_rows_are_held_out() -> None:
