@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
+from harmony_compiler.graph.formulas import ARITHMETIC, ORDER
 from harmony_compiler.graph.types import DURATION, FLOAT, INT, PERCENT, SECRET, STR, LiteralText, Type
 from harmony_compiler.graph.values import Percent
-from harmony_compiler.typed import Value
+from harmony_compiler.typed import Graded, Value
 from harmony_grammar.literals import LARGEST_INT
 
 
@@ -21,24 +20,9 @@ class WrongOperandsError(Exception):
     """The operator is not defined for operands of these types; the message, if any, is a mend."""
 
 
-_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": lambda a, b: int(a // b),
-}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
 def number(value: Value) -> int | float | None:
     """The number that a value is in arithmetic, or None. A percent counts as its share."""
-    if value.type in (INT, FLOAT):
+    if value.type in (INT, FLOAT) and not isinstance(value.data, Graded):
         found: int | float = value.data
         return found
     return value.data.share if value.type == PERCENT else None
@@ -55,12 +39,17 @@ def binary(symbol: str, left: Value, right: Value) -> tuple[Type, Any]:
     a, b = number(left), number(right)
     if a is None or b is None:
         raise WrongOperandsError
-    if symbol in ("/", "//") and b == 0:
-        raise NoValueError("division by zero")
+    refuse_zero(symbol, right)
     try:
-        return checked(_NUMBERS[symbol](a, b))
+        return checked(ARITHMETIC[symbol](a, b))
     except (OverflowError, ValueError):
         raise NoValueError("the result is too large") from None
+
+
+def refuse_zero(symbol: str, divisor: Value) -> None:
+    """Raise where `symbol` divides by a constant 0, whatever is divided."""
+    if symbol in ("/", "//") and number(divisor) == 0:
+        raise NoValueError("division by zero")
 
 
 def negated(value: Value) -> tuple[Type, Any]:
@@ -91,7 +80,7 @@ def compared(symbol: str, left: Value, right: Value) -> bool:
     for measure in (number, _text, _seconds):
         a, b = measure(left), measure(right)
         if a is not None and b is not None:
-            return _ORDER[symbol](a, b)
+            return ORDER[symbol](a, b)
     raise WrongOperandsError
 
 

@@ -58,6 +58,8 @@ def call_function(desk: Desk, function: Function, call: syntax.Call, span: Span)
     if any(value.unknown for value in values):
         return unknown(span)
     try:
+        if function.name == "clamp":
+            _refuse_crossed(values[1], values[2])
         if any(value.type == GRADER for value in values):
             return scores.combined(function.name, values, span)
         if any(formulas.graded(value) for value in values):
@@ -67,6 +69,13 @@ def call_function(desk: Desk, function: Function, call: syntax.Call, span: Span)
         desk.report(Impossible(span=span, what=str(reason)))
         return unknown(span)
     return Value(type_, data, span, by_launch=any(value.shows_launch for value in values))
+
+
+def _refuse_crossed(low: Value, high: Value) -> None:
+    """Raise where bounds leave nothing between them, whatever is clamped."""
+    least, most = arithmetic.number(low), arithmetic.number(high)
+    if least is not None and most is not None and least > most:
+        raise arithmetic.NoValueError(f"`clamp` from {least:g} to {most:g} leaves nothing")
 
 
 def _wrong_number(
@@ -113,10 +122,18 @@ def _argument(desk: Desk, function: Function, number: int, expression: syntax.Ex
             expected="`str` or a list" if len(options_of(wanted)) > 1 else f"`{wanted}`",
             found=describe(value),
             fact=f"`{signature(function)}`: {function.doc}",
-            mend=scores.MEND if value.type == GRADER else "",
+            mend=_mend(function, value),
         )
     )
     return unknown(value.span)
+
+
+def _mend(function: Function, value: Value) -> str:
+    """What helps with an argument that a function does not take."""
+    if value.type == GRADER:
+        return scores.MEND
+    listed = function.many and isinstance(value.type, ListOf)
+    return f"give the values one by one: `{function.name}(…, …)`" if listed else ""
 
 
 def _takes(wanted: Type, value: Value) -> bool:

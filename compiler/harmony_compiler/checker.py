@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from harmony_compiler import formulas, operators
-from harmony_compiler.calls import call_function, function_called, regex_fault
+from harmony_compiler import formulas, operators, scores
+from harmony_compiler.calls import call_function, function_called, regex_fault, signature
 from harmony_compiler.construct import construct, copy
 from harmony_compiler.findings.fields import DuplicateField, OutOfRange, RuleBroken
 from harmony_compiler.findings.graph import NotSupportedYet
@@ -20,11 +20,13 @@ from harmony_compiler.findings.names import NameOutOfReach, UnknownName
 from harmony_compiler.findings.types import Impossible, NotACondition, NotCallable, NoValueByItself
 from harmony_compiler.fitting import describe, fit
 from harmony_compiler.graph.catalogue import LATER, LATER_DATASETS, class_of, constructors_named
+from harmony_compiler.graph.formulas import FUNCTIONS, Function
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.types import (
     BOOL,
     DURATION,
     FLOAT,
+    GRADER,
     INT,
     JSON,
     NONE,
@@ -34,6 +36,7 @@ from harmony_compiler.graph.types import (
     STR,
     DatasetType,
     ListOf,
+    LiteralText,
     RecordOf,
     SettingsType,
     Type,
@@ -109,7 +112,8 @@ class Checker:
         """The value of an expression that must be true or false."""
         value = self.value(expression)
         if not value.unknown and value.type != BOOL:
-            self.report(NotACondition(span=value.span, place=place, found=describe(value)))
+            mend = scores.MEND if value.type == GRADER else ""
+            self.report(NotACondition(span=value.span, place=place, found=describe(value), mend=mend))
             return unknown(value.span)
         return value
 
@@ -209,19 +213,26 @@ class Checker:
     def _name(self, name: syntax.Name, expected: Type) -> Value:
         if name.text in formulas.READS:
             return formulas.read(name.text, name.span)
+        option = f'"{name.text}"' if LiteralText(name.text) in options_of(expected) else ""
         if name.text not in self.declared and name.text in names_of_the_language():
-            return self._call(syntax.Call(name.span, name, ()), (), expected, name.span)
-        return self._named(name)
+            call = syntax.Call(name.span, name, ())
+            if function := function_called(call):
+                mend = f"an option stands in quotes: `{option}`" if option else _with_arguments(function)
+                finding = NoValueByItself(span=name.span, name=name.text, meaning="is a function", mend=mend)
+                self.report(finding)
+                return unknown(name.span)
+            return self._call(call, (), expected, name.span)
+        return self._named(name, option)
 
-    def _named(self, name: syntax.Name) -> Value:
-        """The value that a recipe declared under a name."""
+    def _named(self, name: syntax.Name, suggestion: str = "") -> Value:
+        """The value that a recipe declared under a name; `suggestion` is what else may be meant."""
         if name.text in self.values and not self.closed:
             return replace(self.values[name.text], span=name.span, named=True)
         if self.closed and (name.text in self.declared):
             self.report(NameOutOfReach(span=name.span, name=name.text))
         elif name.text not in self.declared and not self.lost_names:
             known = () if self.closed else self.declared
-            suggestion = close_to(name.text, [*known, *names_of_the_language()])
+            suggestion = suggestion or close_to(name.text, [*known, *names_of_the_language()])
             self.report(UnknownName(span=name.span, name=name.text, suggestion=suggestion))
         return unknown(name.span)
 
@@ -235,14 +246,18 @@ class Checker:
         """A constructor with its arguments and fields."""
         head = call.callee
         if not isinstance(head, syntax.Name):
-            self.report(NotCallable(span=head.span, what="this"))
+            method = head.key.text if isinstance(head, syntax.Attribute) else ""
+            mend = _with_arguments(FUNCTIONS[method]) if method in FUNCTIONS else ""
+            if not isinstance(head, syntax.Broken):
+                self.report(NotCallable(span=head.span, what="this", mend=mend))
             self.sweep((call.arguments, fields))
             return unknown(span)
         if head.text in self.declared or head.text in formulas.READS:
             # A declared name that belongs to the language was reported where it is declared.
             if head.text not in self.declared or head.text not in names_of_the_language():
-                copied = head.text if head.text in self.declared else ""
-                self.report(NotCallable(span=head.span, what=f"`{head.text}`", name=copied))
+                copied = f"to copy it with changes, write `{head.text} {{ … }}`"
+                mend = copied if head.text in self.declared else ""
+                self.report(NotCallable(span=head.span, what=f"`{head.text}`", mend=mend))
             self.sweep((call.arguments, fields))
             return unknown(span)
         as_dataset = head.text in LATER_DATASETS and _asks_for_dataset(expected)
@@ -279,6 +294,10 @@ class Checker:
         if isinstance(value, syntax.Call):
             return self._call(value, fields, expected, span)
         return copy(self, self.value(value, expected), fields, span)
+
+
+def _with_arguments(function: Function) -> str:
+    return f"a function takes its arguments in `( )`: `{signature(function)}`"
 
 
 def _asks_for_dataset(expected: Type) -> bool:

@@ -26,12 +26,12 @@ from harmony_compiler.findings.fields import (
 from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.fitting import describe
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.catalogue import later_fields
+from harmony_compiler.graph.catalogue import class_of, later_fields
 from harmony_compiler.graph.graders import Combination, Formula, Grader
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import LoadSettings, Reloaded
 from harmony_compiler.graph.node import NOT_GIVEN, Constructor, Derived, FieldSpec, Node, schema
-from harmony_compiler.graph.types import MODEL, DatasetType, SettingsType, Type
+from harmony_compiler.graph.types import MODEL, DatasetType, SettingsType, Type, options_of
 from harmony_compiler.graph.values import Percent
 from harmony_compiler.names import close_to
 from harmony_compiler.scores import as_grader
@@ -188,20 +188,33 @@ def _read(
             desk.report(NotSupportedYet(span=key.span, what=f"the field `{key.text}` of {_called(cls, of)}"))
             reading.lost = True
         else:
-            suggestion = close_to(key.text, [name for name in specs if name not in reading.given])
-            if suggestion:
-                reading.excused |= {suggestion}
+            home, mend = _home(key.text, specs)
+            if not home:
+                home = close_to(key.text, [name for name in specs if name not in reading.given])
+                mend = f"did you mean `{home}`?" if home else ""
+            if home:
+                reading.excused |= {home}
             else:
                 reading.lost = True
-            desk.report(_not_a_field(cls, key, suggestion, specs, of))
+            desk.report(_not_a_field(cls, key, mend, specs, of))
             desk.sweep(field.value)
     return reading
+
+
+def _home(key: str, specs: Mapping[str, FieldSpec]) -> tuple[str, str]:
+    """The field whose settings have a field `key`, and how to write it there; both "" if there is none."""
+    for name, spec in specs.items():
+        for option in options_of(spec.type):
+            if isinstance(option, SettingsType) and key in schema(class_of(option.name)):
+                head = name if name == option.name else f"{name} = {option.name}"
+                return name, f"it belongs to `{name}`: write `{head} {{ {key} = … }}`"
+    return "", ""
 
 
 def _not_a_field(
     cls: type[Constructor],
     key: syntax.Identifier,
-    suggestion: str,
+    mend: str,
     specs: Mapping[str, FieldSpec],
     of: Value | None,
 ) -> Diagnostic:
@@ -212,11 +225,10 @@ def _not_a_field(
         while made.cls is Reloaded:
             made = made.given["source"].data
         trained = issubclass(made.cls, Algorithm)
-        mend = "write a second `train` for other numbers" if trained else "write it where the model is made"
+        other = "write a second `train` for other numbers" if trained else "write it where the model is made"
         if key.text in schema(made.cls):
-            return FixedField(span=key.span, key=key.text, what=what, known=known, mend=mend)
-    listed = "" if suggestion else known
-    return UnknownField(span=key.span, what=what, key=key.text, known=listed, suggestion=suggestion)
+            return FixedField(span=key.span, key=key.text, what=what, known=known, mend=other)
+    return UnknownField(span=key.span, what=what, key=key.text, known="" if mend else known, mend=mend)
 
 
 def _called(cls: type[Constructor], of: Value | None) -> str:

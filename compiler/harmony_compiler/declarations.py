@@ -18,6 +18,7 @@ from harmony_compiler.findings.types import UnknownOption, WrongDeclaration
 from harmony_compiler.fitting import advice, describe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import Launch
+from harmony_compiler.graph.models import Reloaded
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Recipe
 from harmony_compiler.graph.types import (
@@ -210,7 +211,9 @@ def _value(checker: Checker, declaration: syntax.ValueDeclaration) -> Value:
     value = checker.value(declaration.value, wanted)
     if word == "grader":
         value = as_grader(value) or value
-    trains = isinstance(value.data, Made) and issubclass(value.data.cls, Algorithm)
+    made = value.data if isinstance(value.data, Made) else None
+    # Of a copy that asks for another training, that was said.
+    trains = made is not None and (issubclass(made.cls, Algorithm) or (made.cls is Reloaded and made.lost))
     fits = value.type == wanted or (word == "dataset" and isinstance(value.type, DatasetType))
     if value.unknown or (fits and (word != "train" or trains)):
         return value

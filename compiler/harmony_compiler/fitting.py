@@ -24,6 +24,7 @@ from harmony_compiler.graph.types import (
     NONE,
     PATH,
     PERCENT,
+    REGEX,
     SECRET,
     STR,
     TEMPLATE,
@@ -153,9 +154,11 @@ def _misfits(value: Value, expected: Type, place: str) -> Iterator[Diagnostic]:
 
 def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
     options = options_of(expected)
-    if graded(value) and GRADER not in options:
+    if graded(value) and not {GRADER, ListOf(GRADER)} & set(options):
         text = in_one_line(value.span)
-        mend = f'in the template of a grader write `"{{{{ {text} }}}}"`' if TEMPLATE in options else ""
+        mend = f'in a template write `"{{{{ {text} }}}}"`' if TEMPLATE in options else ""
+        if REGEX in options:
+            mend = "it is the same for all completions; `contains(text, part)` looks for a text of the row"
         return OnlyWhenGraded(span=value.span, place=place, mend=mend or OnlyWhenGraded.mend)
     texts = [option.text for option in options if isinstance(option, LiteralText)]
     if texts and (value.literal is not None or isinstance(value.type, LiteralText)):
@@ -188,6 +191,13 @@ def advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
         return "it would score every completion alike", "write a formula over `completion`, or name a grader"
     if GRADER in options and isinstance(value.data, Graded):
         return "", "a grader computes a number, or true or false"
+    if GRADER in options and isinstance(value.data, tuple | dict):
+        return "", "make one formula of them, each with its weight: `0.8 * … + 0.2 * …`"
+    if GRADER in options and value.literal is not None and value.data.isidentifier():
+        return "", f"a name stands without quotes: `{value.data}`"
+    items = [option.item for option in options if isinstance(option, ListOf)]
+    if any(isinstance(fit(value, item, ""), Value) for item in items):
+        return "", "a list stands in brackets: `[…]`"
     wanted = next((option for option in options if isinstance(option, DatasetType)), None)
     if wanted is not None and isinstance(value.type, DatasetType):
         kind = value.type.rows or "Table"

@@ -38,7 +38,11 @@ def _text(tree: Formula, graders: Sequence[str]) -> tuple[str, int]:
         case "constant":
             return _constant(operands[0])
         case "read":
-            return ".".join(operands), _TIGHTEST
+            first, *keys = operands
+            named = (
+                f".{key}" if key.isascii() and key.isidentifier() else f"[{quoted(key)}]" for key in keys
+            )
+            return first + "".join(named), _TIGHTEST
         case "grader":
             name = graders[operands[0]]
             return name, _TIGHTEST if name.isidentifier() or name.endswith(")") else 0
@@ -49,8 +53,8 @@ def _text(tree: Formula, graders: Sequence[str]) -> tuple[str, int]:
         case "index":
             return f"{inside(operands[0], _TIGHTEST)}[{inside(operands[1], 0)}]", _TIGHTEST
         case "if":
-            condition, then, otherwise = (inside(operand, 1) for operand in operands)
-            return f"if {condition} then {then} else {otherwise}", strength
+            condition, then = (inside(operand, 1) for operand in operands[:2])
+            return f"if {condition} then {then} else {inside(operands[2], 0)}", strength
         case "not":
             return f"not {inside(operands[0], strength)}", strength
         case "-" if len(operands) == 1:
@@ -75,5 +79,9 @@ def _constant(value: bool | float | str | None) -> tuple[str, int]:
 
 
 def quoted(text: str) -> str:
-    """A text as a string literal on one line."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    """A text as a string literal on one line, which shows what no terminal does."""
+    shown = (_ESCAPES.get(char) or (char if char.isprintable() else f"\\u{{{ord(char):x}}}") for char in text)
+    return f'"{"".join(shown)}"'
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}

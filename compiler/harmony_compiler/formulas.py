@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmony_compiler.arithmetic import NoValueError, WrongOperandsError, is_text, number
+from harmony_compiler.arithmetic import NoValueError, WrongOperandsError, is_text, number, refuse_zero
 from harmony_compiler.graph.formulas import Formula, Function
 from harmony_compiler.graph.types import (
     BOOL,
@@ -78,6 +78,8 @@ def member(turn: Value, key: str, span: Span) -> Value:
 
 def item(whole: Value, index: Value, span: Span) -> Value:
     """`s[i]` of a text or a list."""
+    if (number(index) or 0) < 0:
+        raise NoValueError(f"items are counted from 0, so there is nothing at {index.data}")
     if is_text(whole):
         type_: Type | None = STR
     else:
@@ -102,6 +104,7 @@ def binary(symbol: str, left: Value, right: Value, span: Span) -> Value:
         return _operation(symbol, (left, right), STR, span)
     if not (is_number(left) and is_number(right)):
         raise WrongOperandsError(_as_number(left) or _as_number(right))
+    refuse_zero(symbol, right)
     if symbol == "/" or (symbol != "//" and {left.type, right.type} & {FLOAT, PERCENT}):
         return _operation(symbol, (left, right), FLOAT, span)
     return _operation(symbol, (left, right), INT, span)

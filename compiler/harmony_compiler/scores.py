@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harmony_compiler.arithmetic import WrongOperandsError, number
+from harmony_compiler.arithmetic import WrongOperandsError, refuse_zero
 from harmony_compiler.formulas import formula_of, is_number, joined
 from harmony_compiler.graph.formulas import Formula as Tree
 from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.node import Constructor, schema
-from harmony_compiler.graph.types import BOOL, FLOAT, FORMULA, GRADER, INT, ListOf
+from harmony_compiler.graph.types import BOOL, FLOAT, FORMULA, GRADER, INT, NONE, ListOf
 from harmony_compiler.typed import Graded, Made, Value, plain
 from harmony_grammar.source import Span
 
@@ -34,6 +34,9 @@ def as_grader(value: Value) -> Value | None:
 
 def combined(symbol: str, operands: Sequence[Value], span: Span) -> Value:
     """An operator or function of scores, of which at least one operand is a grader."""
+    if symbol != "if" and any(operand.type == NONE for operand in operands):
+        raise WrongOperandsError(MEND)
+    refuse_zero(symbol, operands[-1])
     graders: list[Value] = []
     tree = Value(FORMULA, joined((symbol,), [_term(operand, graders) for operand in operands]), span)
     parts = Value(ListOf(GRADER), tuple(graders), span)
@@ -42,7 +45,10 @@ def combined(symbol: str, operands: Sequence[Value], span: Span) -> Value:
 
 
 def chosen(condition: Value, then: Value, otherwise: Value, span: Span) -> Value:
-    """`if condition then … else …` with a grader in a branch; the condition is a leaf, 1 or 0."""
+    """`if condition then … else …` with a grader in a branch; the condition is a leaf, 1 or 0.
+
+    A branch that is `none` does not apply.
+    """
     return combined("if", (condition, then, otherwise), span)
 
 
@@ -59,7 +65,7 @@ def _term(operand: Value, graders: list[Value]) -> Graded:
     leaf = as_grader(operand)
     if leaf is not None:
         return Graded(("grader", _number(leaf, graders)))
-    if number(operand) is None or not is_number(operand):
+    if operand.type != NONE and not is_number(operand):
         raise WrongOperandsError(MEND)
     return formula_of(operand)
 

@@ -143,7 +143,7 @@ class _Forms:
                 return _Form(_exact(operands[0]), {})
             case "grader":
                 return graders[operands[0]]
-            case "+" | "-" | "*" | "/" | "if":
+            case "+" | "-" | "*" | "/" | "if" | "==" | "and" | "or":
                 parts = [self._form(operand, graders) for operand in operands]
                 return _of_operator(operation, parts) or self._opaque(operation, parts)
             case _ if operation in FUNCTIONS and FUNCTIONS[operation].of_scores:
@@ -169,6 +169,10 @@ def _of_operator(symbol: str, parts: Sequence[_Form]) -> _Form | None:
             return first.scaled(1 / last.constant).plus(last.fixed(_exact(0)))
         case "if" if parts[1].key == last.key:
             return last.plus(first.fixed(_exact(0)))
+        case "==" if first.key == last.key:
+            return first.fixed(_exact(1))
+        case "and" | "or" if any(not part.alive and part.constant == (symbol == "or") for part in parts):
+            return first.plus(last).fixed(_exact(symbol == "or"))
     return None
 
 

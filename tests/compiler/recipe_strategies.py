@@ -58,6 +58,7 @@ _CHOSEN = {
     "max_tokens": ["1", "2 + 2"],
     "stop": ["[]", '[".", "\\n"]'],
     "temperature": ["0.5", "1.0", "100%"],
+    "top_k": ["2", "3 * 4"],
     "regex": ['"^[0-9]+$"', 'r"\\d"', '""'],
     "expected": ['"{{ metadata.answer }}"', "\"{{ metadata['answer'] | trim }}\"", '"2"'],
     "text": [

@@ -91,6 +91,10 @@ RENAMED = [
     ('as "adder"', f'as "{TAKEN}"', "E0603"),
     ("save adder", "save sums", "E0301"),
     ("train adder", "dataset adder", "E0302"),
+    ("steps = 3", "steps = 3, reduce = tokens", "E0204"),
+    ("steps = 3", "steps = words", "E0311"),
+    ("steps = 3", "steps = 3, warmup = 10%", "E0401"),
+    ("lr = 1e-2", "lr = !(3)", "E0101"),
 ]
 
 
@@ -126,6 +130,10 @@ ADDED = [
     ('let a = jsonl("sums.jsonl", "sums.jsonl")\n', "E0409", 1),
     ("let a = tiny(3)\n", "E0307", 1),
     ("let a = 3(4)\n", "E0307", 1),
+    ("let a = tiny.words(4)\n", "E0307", 1),
+    ("train a = adder { lr = 1 }\n", "E0405", 1),
+    ('train a = adder { dtype = "float32" }\n', "E0302", 1),
+    ('grader a = contains("")\n', "E0406", 1),
     ("let a = registry(3)\n", "E0301", 1),
     ("let a = env(3)\n", "E0311", 1),
     ('let a = env("A") { b = 1 }\n', "E0311", 1),

@@ -145,8 +145,12 @@ FORMULA_TEXTS = [
     "if (if words(completion) > 1 then true else false) then 1 else none",
     "if not (words(completion) > 1 and true) or completion == prompt then 1 else 2",
     "(words(completion) > 1) == (words(prompt) > 1)",
+    "if words(completion) > 2 then 1 else if words(completion) > 1 then 0.5 else none",
     "clamp(number(metadata.answer), -1, 1)",
+    'number(metadata["é"])',
+    'number(metadata["the \\"answer\\""])',
     'turns[0].content in ["a", "\\"b\\"\\n", completion[0]]',
+    'contains(completion, "\\r\\t\\u{1b}é\\\\")',
     'matches(completion + "x", "^a|b$")',
 ]
 

@@ -111,6 +111,19 @@ def test_a_rule_reads_fields_of_settings() -> None:
     assert (codes(found), pointed_at(found)) == (["E0406"], ["0"])
 
 
+SAME_AGAIN = [("temperature = 0", "0"), ("top_k = 1", "1"), ("top_k = 1, temperature = 2.0", "1")]
+
+
+@pytest.mark.parametrize(("sampling", "blamed"), SAME_AGAIN, ids=[sampling for sampling, _ in SAME_AGAIN])
+def test_drawing_the_same_again_and_again_is_refused(sampling: str, blamed: str) -> None:
+    settings = f"sampling {{ max_tokens = 8, {sampling} }}"
+    found = check_text(replaced(REINFORCED, ("sampling { max_tokens = 8 }", settings)))
+    assert (codes(found), pointed_at(found)) == (["E0406"], [blamed])
+    repeated = replaced(COMPARED, ("sampling { max_tokens = 8 }", f"{settings}\n  samples = 2"))
+    assert codes(check_text(REINFORCED + repeated)) == ["E0406"]
+    assert codes(check_text(REINFORCED + repeated.replace("samples = 2", "samples = 1"))) == []
+
+
 def test_a_rule_may_only_warn() -> None:
     equal = replaced(REINFORCED, ("samples_per_mini_batch = 2", "samples_per_mini_batch = 4"))
     assert codes(check_text(equal)) == ["W0401"]
@@ -226,6 +239,9 @@ SENSELESS = [
     ("if words(completion) > 3 then 1 else 1", "E0607"),
     ('matches("a") - matches("a")', "E0607"),
     ("sqrt(abs(right)) - sqrt(abs(right))", "E0607"),
+    ("completion == completion", "E0607"),
+    ('completion == "a" or true', "E0607"),
+    ('completion == "a" and false', "E0607"),
     ("0 * right", "E0608"),
     ("0 * right + 0.0 * words(completion) + 3", "E0608"),
     ("0 * (right + 0.5 * words(completion))", "E0608"),

@@ -10,11 +10,11 @@ class UnknownField(Diagnostic):
     message = "{what} has no field `{key}`"
     label = "not a field of {what}"
     notes = ("fields: {known}",)
-    help = "did you mean `{suggestion}`?"
+    help = "{mend}"
     what: str
     key: str
     known: str = ""
-    suggestion: str = ""
+    mend: str = ""
 
 
 class DuplicateField(Diagnostic):

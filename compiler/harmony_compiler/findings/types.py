@@ -78,9 +78,9 @@ class NotCallable(Diagnostic):
     code, slug = "E0307", "not-callable"
     message = "{what} cannot be called"
     label = "not a constructor or function"
-    help = "to copy it with changes, write `{name} {{ … }}`"
+    help = "{mend}"
     what: str
-    name: str = ""
+    mend: str = ""
 
 
 class NoSuchMember(Diagnostic):
@@ -106,8 +106,10 @@ class NotACondition(Diagnostic):
     code, slug = "E0310", "not-a-condition"
     message = "{place} must be true or false, not {found}"
     label = "this is {found}"
+    help = "{mend}"
     place: str
     found: str
+    mend: str = ""
 
 
 class NoValueByItself(Diagnostic):

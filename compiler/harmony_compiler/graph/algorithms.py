@@ -134,6 +134,13 @@ class Grpo(Algorithm):
             "at temperature 0 all completions of a group are the same, and nothing is learned",
             "leave `temperature` at 1.0",
         ),
+        Rule(
+            "sampling.top_k",
+            (),
+            lambda top_k: top_k > 1,
+            "with `top_k` = 1 all completions of a group are the same, and nothing is learned",
+            "leave it out",
+        ),
     )
 
     model: ModelRef = field(doc="the model to start from")

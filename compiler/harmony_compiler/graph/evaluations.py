@@ -30,6 +30,13 @@ class Compare(Node):
             "`samples` = {samples} takes the same completion again and again at temperature 0",
             "set `sampling {{ temperature = … }}` above 0, or leave `samples` out",
         ),
+        Rule(
+            "samples",
+            ("sampling.top_k",),
+            lambda samples, top_k: samples == 1 or top_k > 1,
+            "`samples` = {samples} takes the same completion again and again with `top_k` = 1",
+            "leave one of the two out",
+        ),
     )
 
     models: Annotated[tuple[Ref, ...], ListOf(MODEL)] = field(doc="the models to compare")

@@ -21,6 +21,7 @@ and back:
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,22 @@ from harmony_compiler.graph.types import BOOL, FLOAT, INT, REGEX, STR, ListOf, S
 Formula: TypeAlias = tuple[Any, ...]
 
 ANY_LIST = ListOf(Scalar("any"))
+
+
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": lambda a, b: int(a // b),
+}
+ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+"""The operators of numbers, and those that compare numbers, texts or durations."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from harmony_compiler.graph.datasets import Template
 from harmony_compiler.graph.formulas import Formula as FormulaTree
-from harmony_compiler.graph.node import Node, field
+from harmony_compiler.graph.node import Node, Rule, field
 from harmony_compiler.graph.types import FORMULA, GRADER, REGEX, ListOf, Type
 from harmony_compiler.graph.values import Percent, Ref
 
@@ -55,6 +55,9 @@ class Contains(Grader):
 
     constructor = "contains"
     argument = "text"
+    rules = (
+        Rule("text", (), lambda text: text != "", "every completion contains the empty text", "name a text"),
+    )
 
     text: Template = field(doc="template of the text to find")
 

@@ -56,7 +56,7 @@ def read_line(file: Path, number: int, line: str) -> dict[str, Any] | Diagnostic
     except RecursionError:
         return MalformedRow(span=_span(file, number, line, 0, 1), reason="it is nested too deeply")
     if not isinstance(row, dict):
-        return RowNotAnObject(span=_span(file, number, line, 0, len(line.rstrip())), found=_kind(row))
+        return RowNotAnObject(span=_span(file, number, line, 0, len(line.rstrip())), found=kind_of(row))
     return row
 
 
@@ -76,15 +76,17 @@ def _span(file: Path, number: int, line: str, start: int, end: int) -> Span:
     return source.span(start, max(end, start + 1))
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words."""
     match value:
-        case list():
-            return "a list"
-        case str():
-            return "a text"
         case None:
             return "null"
         case bool():
             return "true or false"
-        case _:
+        case int() | float():
             return "a number"
+        case str():
+            return "a text"
+        case list() | tuple():
+            return "a list"
+    return "an object"

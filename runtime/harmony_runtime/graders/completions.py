@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from harmony_compiler.store.rows import SHOWN, read_bytes
+from harmony_compiler.store.rows import SHOWN, kind_of, read_bytes
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Source, Span
 from harmony_runtime.failures import RunFailed
@@ -115,7 +115,7 @@ def _faults_of(path: Path, number: int, line: str, row: Mapping[str, Any]) -> It
             missing &= near != "completion"
             yield UnknownRowKey(span=places.key(key), key=key, suggestion=near)
         elif wanted := _wanted(key, value):
-            yield WrongRowValue(span=places.value(key), key=key, found=_kind(value), wanted=wanted)
+            yield WrongRowValue(span=places.value(key), key=key, found=kind_of(value), wanted=wanted)
     if missing:
         yield NoCompletion(span=places.row())
 
@@ -134,21 +134,6 @@ def _wanted(key: str, value: Any) -> str:
 
 def _is_turn(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list():
-            return "a list"
-    return "an object"
 
 
 class _Places:

@@ -7,13 +7,13 @@ stands for "does not apply". It runs through a formula, and is left out of a com
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harmony_compiler.graph.formulas import FUNCTIONS, Formula, Function
+from harmony_compiler.graph.formulas import ARITHMETIC, FUNCTIONS, ORDER, Formula, Function
 from harmony_compiler.graph.types import FLOAT, INT, ListOf, Type, options_of
+from harmony_compiler.store.rows import kind_of
 from harmony_runtime.graders.protocol import Sample
 
 
@@ -80,7 +80,7 @@ def _member(value: Any, key: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise NoValueError(f"{_kind(value)} has no `.{key}`")
+        raise NoValueError(f"{kind_of(value)} has no `.{key}`")
     if key not in value:
         raise NoValueError(f"there is no key `{key}`")
     return value[key]
@@ -157,20 +157,6 @@ def _terms(tree: Formula, sign: int = 1) -> Iterator[tuple[int, Formula]]:
 
 # --- operators and functions ----------------------------------------------------------------------------
 
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": lambda a, b: int(a // b),
-}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
 
 def _apply(operation: str, values: Sequence[Any]) -> Any:
     """An operator or function of values; none where one of them is none and it does not look at none."""
@@ -190,16 +176,16 @@ def _apply(operation: str, values: Sequence[Any]) -> Any:
             return _bounded(-_number(values[0], "-"))
         case "+" if all(isinstance(value, str) for value in values):
             return "".join(values)
-        case _ if operation in _ORDER:
-            return _ORDER[operation](*_comparable(operation, *values))
-        case _ if operation in _ARITHMETIC:
+        case _ if operation in ORDER:
+            return ORDER[operation](*_comparable(operation, *values))
+        case _ if operation in ARITHMETIC:
             return _calculated(operation, *(_number(value, operation) for value in values))
     return _called(FUNCTIONS[operation], values)
 
 
 def _calculated(symbol: str, left: float, right: float) -> Any:
     try:
-        return _bounded(_ARITHMETIC[symbol](left, right))
+        return _bounded(ARITHMETIC[symbol](left, right))
     except ZeroDivisionError:
         raise NoValueError("division by zero") from None
     except OverflowError:
@@ -227,7 +213,7 @@ def _argument(function: str, wanted: Type, value: Any) -> Any:
             return _number(value, function)
         if isinstance(value, list | tuple if isinstance(option, ListOf) else str):
             return value
-    raise NoValueError(f"`{function}` takes {_wanted(wanted)}, not {_kind(value)}")
+    raise NoValueError(f"`{function}` takes {_wanted(wanted)}, not {kind_of(value)}")
 
 
 _TOO_LARGE = "a number is too large"
@@ -248,21 +234,21 @@ def _bounded(value: Any) -> Any:
 
 def _as_score(value: Any) -> float:
     if not isinstance(value, int | float):
-        raise NoValueError(f"the formula gives {_kind(value)}, and a score is a number")
+        raise NoValueError(f"the formula gives {kind_of(value)}, and a score is a number")
     return float(_bounded(value))
 
 
 def _number(value: Any, user: str) -> Any:
     """`value` as a number; a condition counts 1 or 0."""
     if not isinstance(value, int | float):
-        raise NoValueError(f"`{user}` takes a number, not {_kind(value)}")
+        raise NoValueError(f"`{user}` takes a number, not {kind_of(value)}")
     return _bounded(int(value) if isinstance(value, bool) else value)
 
 
 def _truth(value: Any) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    raise NoValueError(f"a condition is true or false, not {_kind(value)}")
+    raise NoValueError(f"a condition is true or false, not {kind_of(value)}")
 
 
 def _comparable(symbol: str, left: Any, right: Any) -> tuple[Any, Any]:
@@ -271,7 +257,9 @@ def _comparable(symbol: str, left: Any, right: Any) -> tuple[Any, Any]:
             pass
         case (str(), str()) | (int() | float(), int() | float()):
             return _bounded(left), _bounded(right)
-    raise NoValueError(f"`{symbol}` compares two numbers or two texts, not {_kind(left)} and {_kind(right)}")
+    raise NoValueError(
+        f"`{symbol}` compares two numbers or two texts, not {kind_of(left)} and {kind_of(right)}"
+    )
 
 
 def _equal(left: Any, right: Any) -> bool:
@@ -292,13 +280,13 @@ def _contained(item: Any, whole: Any) -> bool:
             return any(_equal(item, member) for member in whole)
         case str() if item is None or isinstance(item, str):
             return item is not None and item in whole
-    raise NoValueError(f"{_kind(item)} cannot be looked for in {_kind(whole)}")
+    raise NoValueError(f"{kind_of(item)} cannot be looked for in {kind_of(whole)}")
 
 
 def _item(whole: Any, index: Any) -> Any:
     """`s[i]`, counted from 0; beyond the ends `""` of a text, none of a list."""
     if not isinstance(whole, str | list | tuple):
-        raise NoValueError(f"{_kind(whole)} has no `[…]`")
+        raise NoValueError(f"{kind_of(whole)} has no `[…]`")
     if not isinstance(index, int) or isinstance(index, bool):
         raise NoValueError(f"an index is a whole number, not {_shown(index)}")
     if 0 <= index < len(whole):
@@ -309,21 +297,6 @@ def _item(whole: Any, index: Any) -> Any:
 # --- words ----------------------------------------------------------------------------------------------
 
 
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list() | tuple():
-            return "a list"
-    return "an object"
-
-
 def _wanted(wanted: Type) -> str:
     return " or ".join("a list" if isinstance(option, ListOf) else "a text" for option in options_of(wanted))
 
@@ -331,4 +304,4 @@ def _wanted(wanted: Type) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value[:30]}…"' if len(value) > 30 else f'"{value}"'
-    return f"{value:g}" if isinstance(value, int | float) else _kind(value)
+    return f"{value:g}" if isinstance(value, int | float) else kind_of(value)
