@@ -18,6 +18,9 @@ from harmony_dsl.cli.run import require_train_extra
 
 SUMMARY = "let a saved model answer a prompt"
 
+MOST_TOKENS = 256
+"""Of a completion, where nobody says."""
+
 BETWEEN = "---"
 """The line between completions."""
 
@@ -29,7 +32,10 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="a system turn before the prompt")
     parser.add_argument("-n", metavar="N", type=count, default=1, help="completions (default: 1)")
     parser.add_argument(
-        "--max-tokens", metavar="N", type=count, default=256, help="tokens of a completion (default: 256)"
+        "--max-tokens",
+        metavar="N",
+        type=count,
+        help=f"tokens of a completion (default: {MOST_TOKENS}, or what the context has room for)",
     )
     parser.add_argument(
         "--temperature", metavar="T", type=_temperature, default=1.0, help="0: the likeliest (default: 1.0)"
@@ -113,8 +119,8 @@ def _sample(registry: Path, options: Namespace, turns: list[dict[str, str]]) -> 
     return 0
 
 
-def _room(prompt: int, context: int, wanted: int) -> int:
-    """Tokens that a completion may have."""
+def _room(prompt: int, context: int, wanted: int | None) -> int:
+    """Tokens that a completion may have; a wish that cannot be met is told."""
     room = context - prompt
     if not prompt:
         raise Refused("the chat template makes an empty text of this prompt", exit_code=1)
@@ -124,12 +130,12 @@ def _room(prompt: int, context: int, wanted: int) -> int:
             "room for a completion",
             exit_code=1,
         )
-    if room < wanted:
+    if wanted is not None and room < wanted:
         complain(
             f"note: at most {counted(room, 'token')} a completion, not {wanted:,}: the model's context has "
             f"{context:,}, and the prompt takes {prompt:,}"
         )
-    return min(wanted, room)
+    return min(wanted or MOST_TOKENS, room)
 
 
 def _temperature(text: str) -> float:

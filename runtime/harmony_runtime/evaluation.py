@@ -8,13 +8,13 @@ from time import perf_counter
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms.loop import Run
 from harmony_runtime.data.prompts import Prompts, prompts_of
 from harmony_runtime.graders.panel import Panel, measured
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.rollout.answers import Answer, answers
 from harmony_runtime.rollout.local import LocalEngine
+from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Measured
 
 
@@ -66,6 +66,7 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
     names = {ref: column for column, ref in columns.items()}
     with Panel(run.graph, evaluation.node.graders, names) as panel:
         for model in evaluation.models:
+            run.interrupts.check()
             started = perf_counter()
             answered = _answers(run, evaluation, model, panel)
             head = {"stage": evaluation.name, "step": 0, "model": model}

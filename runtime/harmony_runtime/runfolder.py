@@ -59,6 +59,8 @@ class RunFolder:
         if used and not (path / "graph.json").exists():
             raise RunFailed(f"the folder {path} is not a run's: it holds no graph.json", exit_code=2)
         path.mkdir(parents=True, exist_ok=True)
+        # First of all: by this file a folder is known as a run's, and a stop may come any time.
+        _write(path / "graph.json", graph.to_json())
         before = _read(path / "manifest.json")
         # `registry`: what a key held when the run first started is what it means until the end.
         kept = {part: before.get(part, {}) for part in ("registry", "stages", "evaluations")}
@@ -67,7 +69,6 @@ class RunFolder:
             part.mkdir(exist_ok=True)
             sweep(part)
         folder.note(recipe=graph.name, seed=graph.seed, exit=None)
-        folder._write("graph.json", graph.to_json())
         return folder
 
     @staticmethod
@@ -92,7 +93,8 @@ class RunFolder:
     def note(self, **facts: Any) -> None:
         """Put facts into the manifest."""
         self.manifest.update(facts)
-        self._write("manifest.json", self.manifest)
+        if self._writes:
+            _write(self.path / "manifest.json", self.manifest)
 
     def measured(self, identity: str, names: Mapping[str, Any]) -> Evaluation | None:
         """What an evaluation of this identity found, if it was made and called its columns by these names."""
@@ -104,13 +106,12 @@ class RunFolder:
         self.note(evaluations={**self.manifest["evaluations"], identity: held})
 
     def write_results(self, evaluations: Evaluations, saved: Mapping[str, Saved]) -> None:
-        self._write(
-            "results.json",
-            {
-                "evaluations": {name: _to_json(found) for name, found in evaluations.items()},
-                "saved": {name: {"path": str(entry.path), "key": entry.key} for name, entry in saved.items()},
-            },
-        )
+        results = {
+            "evaluations": {name: _to_json(found) for name, found in evaluations.items()},
+            "saved": {name: {"path": str(entry.path), "key": entry.key} for name, entry in saved.items()},
+        }
+        if self._writes:
+            _write(self.path / "results.json", results)
 
     def kept(self) -> str:
         """What a resumed run will find here, in words."""
@@ -124,12 +125,16 @@ class RunFolder:
         parts += [f"a checkpoint of `{name}`" for name in checkpoints]
         return f"{self.path} keeps {' and '.join(parts) or 'no finished stage and no checkpoint'}"
 
-    def _write(self, name: str, data: Mapping[str, Any]) -> None:
-        """Replace a file in one move, so that a reader never sees half of it."""
-        if self._writes:
-            fresh = (self.path / name).with_suffix(".fresh")
-            fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            fresh.replace(self.path / name)
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a file in one move, so that a reader never sees half of it."""
+    fresh = path.with_suffix(".fresh")
+    try:
+        fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from harmony_compiler.store.registry import Entry
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime import evaluation
 from harmony_runtime import registry as saved_models
-from harmony_runtime.algorithms.loop import Run, Stage
+from harmony_runtime.algorithms.loop import Stage
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.context import Context
 from harmony_runtime.evaluation import Evaluation
@@ -36,6 +36,7 @@ from harmony_runtime.folders import whole
 from harmony_runtime.interrupts import Interrupts
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprints
+from harmony_runtime.rooms import Run
 from harmony_runtime.runfolder import RunFolder
 from harmony_runtime.watch import Evaluations, Measured, Number, Saved, Silent, StageSummary, Summary, Watcher
 

@@ -70,6 +70,8 @@ def test_a_prompt_from_standard_input(
 def test_no_more_tokens_than_the_context_has(harmonyc: Harmonyc, saved: Path) -> None:
     told = harmonyc("sample", "small", "1+1")
     assert told.code == 0
+    assert told.err == "note: the completion stopped after 18 tokens, without an end token\n"
+    told = harmonyc("sample", "small", "1+1", "--max-tokens", "256")
     assert told.err.splitlines() == [
         "note: at most 18 tokens a completion, not 256: the model's context has 24, and the prompt takes 6",
         "note: the completion stopped after 18 tokens, without an end token",

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Train
 from runtime_support import read_lines, training
+from test_evaluation import Heard, comparing
 
 from harmony_compiler.graph.graph import Launch
 from harmony_runtime.context import Context, lost_process
-from harmony_runtime.failures import RunFailed
+from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.interrupts import Interrupts, Stop
 from harmony_runtime.runfolder import RunFolder
 
@@ -58,6 +60,21 @@ def test_among_several_processes_a_signal_waits_until_they_agree() -> None:
             interrupts.check()
         assert caught.value.exit_code == 130
         assert not interrupts.asked()
+
+
+def test_a_stop_in_an_evaluation_comes_after_a_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kill(Heard):
+        def evaluated(self, *told: Any) -> None:
+            super().evaluated(*told)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    join = Interrupts.join
+    monkeypatch.setattr(Interrupts, "join", lambda interrupts, _: join(interrupts, Other()))  # type: ignore[arg-type]
+    watcher = Kill()
+    with pytest.raises(Interrupted) as caught:
+        train(comparing(), watcher=watcher)
+    assert caught.value.exit_code == 143
+    assert [model for _, model, *_ in watcher.heard[1:]] == ["base"]
 
 
 def test_alone_the_words_between_processes_cost_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -110,6 +111,30 @@ def test_a_step_that_was_torn_apart_is_not_kept(
     monkeypatch.setattr("harmony_runtime.algorithms.optimiser.Optimiser.update", twice)
     with pytest.raises(Interrupted, match="no finished stage and no checkpoint"):
         train(training())
+
+
+def test_ctrl_c_while_the_folder_is_made(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harmony_runtime.runfolder.RunFolder.note", stopped)
+        with pytest.raises(Interrupted):
+            train(training())
+    assert train(training(), resume=True).stages[0].steps == 6
+
+
+def test_a_disk_that_is_full_from_the_start(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, text: str, **options: Any) -> int:
+        with path.open("w", **options) as file:
+            file.write(text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", half)
+        with pytest.raises(RunFailed, match="free some space, then go on with `resume`"):
+            train(training())
+    assert train(training(), resume=True).stages[0].steps == 6
 
 
 def test_ctrl_c_while_rows_are_read(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

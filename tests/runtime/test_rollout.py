@@ -108,8 +108,8 @@ def test_how_the_work_is_cut_changes_nothing() -> None:
     prompts = mixed_prompts(12)
     made = tokens(engine(model, blueprint).complete(prompts, 3, DRAWN, seed=1))
     assert {1, 2, 3, 4, 12} < set(map(len, made))  # the batch becomes smaller on the way
-    small = engine(model, blueprint, most_bytes=5 * 15_000)
-    assert 1 < small._batch_size(len(max(prompts, key=len)) + 12) < 8
+    small = engine(model, blueprint, most_bytes=5 * 80_000)
+    assert 1 < small._batch_size(len(max(prompts, key=len)), 12) < 8
     assert tokens(small.complete(prompts, 3, DRAWN, seed=1)) == made
     one = engine(model, blueprint, most_bytes=1)
     assert tokens(one.complete(prompts, 3, DRAWN, seed=1)) == made
@@ -120,6 +120,11 @@ def test_how_the_work_is_cut_changes_nothing() -> None:
     assert first + second == made
     assert tokens(whole.complete(prompts, 3, DRAWN, seed=1, share=range(1, 36, 2))) == made[1::2]
     assert whole.complete(prompts, 3, DRAWN, seed=1, share=range(0)) == []
+
+
+def test_reading_long_prompts_counts_too() -> None:
+    long, short = (engine(*lively(context=1000))._batch_size(prompt, 1000 - prompt) for prompt in (900, 10))
+    assert long < short / 4  # the cache takes as much for both
 
 
 def test_seed_and_step_name_the_chance() -> None:

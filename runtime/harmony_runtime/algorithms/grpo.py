@@ -21,7 +21,7 @@ from torch import Tensor
 
 from harmony_compiler.graph.algorithms import Grpo
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms.loop import Loop, Run, Stage, Trained
+from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.losses import (
     clipped_policy_loss,
     group_advantages,
@@ -40,6 +40,7 @@ from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.rollout.answers import Answer, answers
 from harmony_runtime.rollout.batch import Batch, Part
 from harmony_runtime.rollout.local import LocalEngine
+from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Number
 
 
@@ -59,7 +60,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
     blueprint.check_training(max(max(prompt.ids) for prompt in prompts.rows), run.watcher)
     if node.rows_per_step > len(prompts.rows):
         run.watcher.warning(
-            f"{where}a step takes {node.rows_per_step} prompts, and there are {len(prompts.rows)}: it sees "
+            f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts.rows)}: it sees "
             "prompts twice"
         )
     longest = max(len(prompt.ids) for prompt in prompts.rows) + node.sampling.max_tokens

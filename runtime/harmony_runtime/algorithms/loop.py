@@ -18,31 +18,14 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
-from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_runtime import checkpoints
 from harmony_runtime.checkpoints import Remembers, Weights
-from harmony_runtime.context import Context
 from harmony_runtime.failures import RunFailed, machine_faults
-from harmony_runtime.interrupts import Interrupts, Stop
-from harmony_runtime.models.blueprint import Blueprints
+from harmony_runtime.interrupts import Stop
 from harmony_runtime.models.weights import trained_parameters
-from harmony_runtime.runfolder import RunFolder
-from harmony_runtime.watch import Metrics, Number, Watcher
-
-
-@dataclass(frozen=True)
-class Run:
-    """The rooms that all stages of a run share."""
-
-    graph: Graph
-    folder: RunFolder
-    context: Context
-    blueprints: Blueprints
-    watcher: Watcher
-    interrupts: Interrupts
-    conditions: dict[str, Number | str]
-    """What must be equal where a stage goes on inside: world size and versions."""
+from harmony_runtime.rooms import Run
+from harmony_runtime.watch import Metrics, Number
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms.loop import Loop, Run, Stage, Trained
+from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.faults import Faults
@@ -25,6 +25,7 @@ from harmony_runtime.data.tokens import TokenRows, say_counts, tokenise
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.rooms import Run
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from harmony_compiler.graph.algorithms import Grpo, Sft
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms import grpo, sft
-from harmony_runtime.algorithms.loop import Run, Stage, Trained
+from harmony_runtime.algorithms.loop import Stage, Trained
+from harmony_runtime.rooms import Run
 
 
 @dataclass(frozen=True)

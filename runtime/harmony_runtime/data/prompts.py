@@ -9,7 +9,6 @@ from typing import Any
 
 from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms.loop import Run
 from harmony_runtime.data.faults import Faults, PromptTooLong, ThreadRefused
 from harmony_runtime.data.mapping import Mapping
 from harmony_runtime.data.sources import RawRows
@@ -17,6 +16,7 @@ from harmony_runtime.data.tokens import say_unknown, tokenised, unknown_id
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.chat import Message
+from harmony_runtime.rooms import Run
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,20 @@ def prompts_of(
 ) -> Prompts:
     """The prompts of a dataset in a model's tokens, each with room for `max_tokens` behind it.
 
-    `limit` takes the first rows only, those that turn out too long among them.
+    `limit` takes the first rows only, those that turn out too long among them. Models of one tokenizer, such
+    as a stage's and the one it came from, share their prompts.
 
     Raises:
         RunFailed: rows are faulty, or nothing is left.
     """
+    key = ("prompts", dataset, id(blueprint.tokenizer), max_tokens, limit)
+    found: Prompts | None = run.shared.get(key)
+    if found is None:
+        found = run.shared[key] = _made(run, dataset, blueprint, max_tokens, limit)
+    return found
+
+
+def _made(run: Run, dataset: Ref, blueprint: Blueprint, max_tokens: int, limit: int | None) -> Prompts:
     node, where = run.graph.nodes[dataset], place(run.graph, dataset)
     assert isinstance(node, Rows)
     chat, context = blueprint.chat, blueprint.context

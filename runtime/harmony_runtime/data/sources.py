@@ -53,13 +53,14 @@ class RawRows:
         node = graph.nodes[ref]
         where = place(graph, ref)
         self._place = where.removesuffix(": ")
-        self._files: list[Path] = []
+        self._files: list[tuple[Path | None, str]] = [(None, f"rows of {self._place}")]
+        """Where rows stand, each place with its name as people know it."""
         match node:
             case JsonLines():
-                paths = [node.path] if isinstance(node.path, str) else node.path
-                self._files = [Path(path) for path in paths]
+                paths = [Path(path) for path in ([node.path] if isinstance(node.path, str) else node.path)]
+                self._files = [(path, _name(path)) for path in paths]
                 read = concatenate_datasets(
-                    [_lines(number, path, where) for number, path in enumerate(self._files)]
+                    [_lines(number, path, where) for number, path in enumerate(paths)]
                 )
             case LiteralRows():
                 texts = [_json(item) for item in node.items]
@@ -74,8 +75,7 @@ class RawRows:
 
     def __iter__(self) -> Iterator[RawRow]:
         for row in self._rows:
-            path = self._files[row["file"]] if self._files else None
-            name = _name(path) if path else f"rows of {self._place}"
+            path, name = self._files[row["file"]]
             yield RawRow(row["text"], name, path, row["line"])
 
 

@@ -29,6 +29,13 @@ from harmony_runtime.rollout.engine import Completion, StopReason
 MOST_BYTES = 4 * 2**30
 """What a batch may take. A constant: by what happens to be free, equal runs would be cut differently."""
 
+_VALUES_A_UNIT = 18
+"""Activations of one layer for each unit of the hidden state, while a prompt is read; an MLP of four times
+the hidden size is most of them."""
+
+_BYTES_A_PAIR = 5
+"""What the mask takes for two tokens of a prompt."""
+
 _BYTES_A_LOGIT = 64
 """While a token is drawn: its logit, log-probability, probability and sum, and the order of `top_p`."""
 
@@ -61,7 +68,7 @@ class LocalEngine:
         numbers = range(len(prompts) * n) if share is None else share
         if not numbers:
             return []
-        size = self._batch_size(max(len(prompts[c // n]) for c in numbers) + sampling.max_tokens)
+        size = self._batch_size(max(len(prompts[c // n]) for c in numbers), sampling.max_tokens)
         completions: list[Completion] = []
         with torch.no_grad(), _evaluating(self._model), self._context.arithmetic(self._dtype):
             for start in range(0, len(numbers), size):
@@ -76,10 +83,13 @@ class LocalEngine:
                 )
         return completions
 
-    def _batch_size(self, tokens: int) -> int:
-        """How many completions grow at the same time, if each has so many tokens with its prompt."""
-        vocabulary: int = self._model.config.get_text_config(decoder=True).vocab_size
-        each = tokens * bytes_a_token(self._model) + vocabulary * _BYTES_A_LOGIT
+    def _batch_size(self, prompt: int, more: int) -> int:
+        """How many completions grow at the same time, if each has `more` tokens behind so many of its
+        prompt."""
+        config = self._model.config.get_text_config(decoder=True)
+        held = (prompt + more) * bytes_a_token(self._model)
+        a_token = config.hidden_size * _VALUES_A_UNIT * self._model.dtype.itemsize + prompt * _BYTES_A_PAIR
+        each = int(held + prompt * a_token + config.vocab_size * _BYTES_A_LOGIT)
         return max(1, self._most_bytes // each)
 
     def _batch(
