@@ -57,7 +57,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
     assert isinstance(node, Grpo)
     blueprint = run.blueprints.of(node.model)
     prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
-    blueprint.check_training(max(max(prompt.ids) for prompt in prompts.rows), run.watcher)
+    blueprint.warn_of_training(run.watcher)
     if node.rows_per_step > len(prompts.rows):
         run.watcher.warning(
             f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts.rows)}: it sees "

@@ -55,7 +55,8 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
     )
     faults.raise_any()
     say_counts(counts, tokens, dataset_place, blueprint.context, run.watcher)
-    blueprint.check_training(int(rows.ids_N.max()), run.watcher)
+    blueprint.check_ids(int(rows.ids_N.max()))
+    blueprint.warn_of_training(run.watcher)
 
     per_step = node.rows_per_step
     steps = node.steps_over(len(rows))

@@ -79,9 +79,8 @@ class Blueprint:
             )
         return max(longest_row, ENOUGH_TOKENS) if given is None else given
 
-    def check_training(self, largest_id: int, watcher: Watcher) -> None:
-        """Refuse to train what would go wrong; `largest_id` is of the tokens to train on."""
-        self.check_ids(largest_id)
+    def warn_of_training(self, watcher: Watcher) -> None:
+        """Say what training these weights may do that people do not expect."""
         if self.settings.dtype == "bfloat16":
             watcher.warning(
                 f"{self.place}weights in bfloat16 keep 8 bits, so updates below 1/256 of a weight are lost: "
