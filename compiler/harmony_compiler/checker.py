@@ -8,7 +8,6 @@ fault, one finding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from harmony_compiler import formulas, operators, scores
@@ -48,6 +47,7 @@ from harmony_compiler.names import close_to, mentioned, names_of_the_language
 from harmony_compiler.typed import Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record, field, replace
 from harmony_grammar.source import Span
 from harmony_grammar.syntax_errors import BadEscape
 
@@ -65,16 +65,15 @@ _NO_VALUES = {
 """Names that mean nothing alone: what they stand for, and what to write."""
 
 
-@dataclass
-class Checker:
+class Checker(Record, frozen=False):
     """One check of one recipe: the values found so far, and the findings."""
 
     launch: Launch
     run_name: str
     seed: int = 0
     declared: frozenset[str] = frozenset()
-    values: dict[str, Value] = field(default_factory=dict)
-    findings: list[Diagnostic] = field(default_factory=list)
+    values: dict[str, Value] = field(factory=dict)
+    findings: list[Diagnostic] = field(factory=list)
     closed: bool = False
     """Inside the value of an input, where the recipe's names are not known."""
     lost_names: bool = False

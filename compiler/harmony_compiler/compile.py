@@ -7,7 +7,6 @@ user wrote, none prints, and one run gives all findings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from harmony_compiler.columns import inspect
@@ -25,11 +24,11 @@ from harmony_compiler.room import short_of_room
 from harmony_compiler.sense import senseless
 from harmony_grammar.diagnostics import Diagnostic, sort_key
 from harmony_grammar.parser import parse_file
+from harmony_grammar.records import Record
 from harmony_grammar.source import Source
 
 
-@dataclass(frozen=True)
-class Compilation:
+class Compilation(Record):
     """What came out: the graph, or None where a finding is an error; and all findings, by place."""
 
     graph: Graph | None

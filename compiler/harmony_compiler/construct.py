@@ -7,7 +7,6 @@ and the rules between them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from harmony_compiler.findings.fields import (
@@ -38,6 +37,7 @@ from harmony_compiler.scores import as_grader
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.records import Record, replace
 from harmony_grammar.source import Span
 
 
@@ -76,8 +76,7 @@ class Desk(Protocol):
 Arguments = Sequence[syntax.Field | syntax.Broken | syntax.Expression]
 
 
-@dataclass
-class _Reading:
+class _Reading(Record, frozen=False):
     """The fields of one block while they are read."""
 
     given: dict[str, Value]

@@ -7,7 +7,6 @@ typed values, with findings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from harmony_compiler.checker import Checker, secret_name
@@ -43,6 +42,7 @@ from harmony_compiler.typed import Made, Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
 from harmony_grammar.parser import parse_expression
+from harmony_grammar.records import Record
 from harmony_grammar.source import Source
 
 EDITION = 1
@@ -56,8 +56,7 @@ _WORDS: dict[str, tuple[Type, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Record):
     """A recipe with every value found."""
 
     name: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from harmony_compiler.names import close_to
 from harmony_compiler.scores import as_grader
 from harmony_compiler.typed import UNKNOWN_DATA, Graded, Made, Value, in_one_line
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import replace
 
 
 def fit(value: Value, expected: Type, place: str) -> Value | list[Diagnostic]:

@@ -8,7 +8,6 @@ Findings about it point into the text itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from harmony_compiler.findings.fields import SetTwice, UnknownInput
 from harmony_compiler.findings.graph import NotSupportedYet
@@ -39,13 +38,13 @@ from harmony_compiler.graph.types import (
 from harmony_compiler.names import close_to
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 from harmony_grammar.source import Source
 
 Report = Callable[[Diagnostic], None]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Record):
     """One `--set NAME=TEXT`."""
 
     name: str

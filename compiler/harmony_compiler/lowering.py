@@ -6,7 +6,6 @@ A node's id is a digest of what it is, so equal values are one node whatever the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from harmony_compiler.declarations import Checked
@@ -25,14 +24,14 @@ from harmony_compiler.scores import renumbered
 from harmony_compiler.typed import Made, Value, in_one_line, plain
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.records import Record, field
 from harmony_grammar.source import Span
 
 Declarations: TypeAlias = dict[int, syntax.ValueDeclaration | syntax.InputDeclaration]
 """Declarations by the id of the `Made` that each declares."""
 
 
-@dataclass(frozen=True)
-class Lowered:
+class Lowered(Record):
     """A graph, the place of each node, and findings about the recipe as a whole."""
 
     graph: Graph
@@ -42,14 +41,13 @@ class Lowered:
     diagnostics: tuple[Diagnostic, ...]
 
 
-@dataclass
-class _Lowering:
+class _Lowering(Record, frozen=False):
     names: Declarations
-    nodes: dict[Ref, Node] = field(default_factory=dict)
-    made: dict[Ref, Made] = field(default_factory=dict)
-    origins: dict[Ref, Origin] = field(default_factory=dict)
-    refs: dict[int, Ref] = field(default_factory=dict)
-    named: set[Ref] = field(default_factory=set)
+    nodes: dict[Ref, Node] = field(factory=dict)
+    made: dict[Ref, Made] = field(factory=dict)
+    origins: dict[Ref, Origin] = field(factory=dict)
+    refs: dict[int, Ref] = field(factory=dict)
+    named: set[Ref] = field(factory=set)
 
     def lower(self, made: Made) -> Ref:
         if id(made) in self.refs:

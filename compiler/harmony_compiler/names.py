@@ -7,9 +7,7 @@ the checker's, since only it knows what is in scope at a place.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
@@ -18,6 +16,7 @@ from harmony_compiler.graph.catalogue import LATER, constructor_names
 from harmony_compiler.graph.formulas import FUNCTIONS
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.records import Record, fields
 
 GRADED = ("completion", "prompt", "turns", "metadata")
 """What a grader's formula speaks about."""
@@ -25,8 +24,7 @@ GRADED = ("completion", "prompt", "turns", "metadata")
 Named: TypeAlias = syntax.InputDeclaration | syntax.ValueDeclaration | syntax.ImportDeclaration
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Record):
     """The declarations of a file, each under its name, dependencies first."""
 
     file: syntax.File
@@ -91,8 +89,8 @@ def mentioned(part: object, *, short_keys: bool = True) -> Iterator[syntax.Name]
         case syntax.Field(value=syntax.With() as value, short=True) if not short_keys:
             yield from mentioned(value.fields, short_keys=False)
         case syntax.Node():
-            for field in dataclasses.fields(part):
-                yield from mentioned(getattr(part, field.name), short_keys=short_keys)
+            for name in fields(part):
+                yield from mentioned(getattr(part, name), short_keys=short_keys)
         case tuple():
             for item in part:
                 yield from mentioned(item, short_keys=short_keys)

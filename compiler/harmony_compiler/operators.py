@@ -7,7 +7,6 @@ Constants are computed here and now (`arithmetic`), what depends on a completion
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from harmony_compiler import arithmetic, formulas, scores
@@ -20,6 +19,7 @@ from harmony_compiler.graph.types import BOOL, GRADER, INT, NONE, STR, Type
 from harmony_compiler.names import close_to
 from harmony_compiler.typed import Graded, Made, Value, unknown
 from harmony_grammar import syntax
+from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
 

@@ -7,7 +7,6 @@ their steps where the rows can be counted, what is saved, and what the launch wa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import FORMULA
 from harmony_compiler.graph.values import Ref
+from harmony_grammar.records import Record
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(Record):
     """What can be counted without the runtime: rows of datasets, steps of stages; None where it cannot."""
 
     rows: dict[Ref, int | None]

@@ -8,7 +8,6 @@ so that it is logged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from harmony_compiler.arithmetic import WrongOperandsError, refuse_zero
 from harmony_compiler.formulas import formula_of, is_number, joined
@@ -17,6 +16,7 @@ from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.types import BOOL, FLOAT, FORMULA, GRADER, INT, NONE, ListOf
 from harmony_compiler.typed import Graded, Made, Value, plain
+from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
 MEND = (

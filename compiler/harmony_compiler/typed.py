@@ -6,13 +6,13 @@ values, the launch is given. A `Made` is a constructor with its fields, on the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.types import UNKNOWN, Type
 from harmony_grammar import syntax
+from harmony_grammar.records import Record, replace
 from harmony_grammar.source import Span
 
 
@@ -33,8 +33,7 @@ class Read(NamedTuple):
     span: Span
 
 
-@dataclass(frozen=True)
-class Graded:
+class Graded(Record):
     """Data that is known only when a completion is graded: the formula that computes it."""
 
     tree: Formula
@@ -45,8 +44,7 @@ class Graded:
     """How deep they are nested."""
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(Record):
     """A value with its type and place.
 
     `data` is a Python constant, a `Made`, a `Graded`, a tuple of values (a list) or a dict of values (a
@@ -81,8 +79,7 @@ def unknown(span: Span) -> Value:
     return Value(UNKNOWN, UNKNOWN_DATA, span)
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
+class Made(Record, eq=False):
     """A constructor with its fields.
 
     `given` holds what the recipe wrote, `values` every field with its default filled in; a field that could

@@ -7,10 +7,10 @@ which states it was: what could have stood there follows from them. Nothing recu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harmony_grammar._tables import ACTIONS, GOTO, RULES, STARTS
+from harmony_grammar.records import Record
 
 END = "END"
 """The kind of the token behind the last one."""
@@ -24,8 +24,7 @@ class AnyToken(Protocol):
     def kind(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Record):
     """`index` is the token that does not fit, `states` the automaton before it."""
 
     index: int

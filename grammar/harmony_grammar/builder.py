@@ -6,13 +6,13 @@ plain lists until their owner takes them. Findings that only a finished literal 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from harmony_grammar import literals, syntax
 from harmony_grammar import syntax_errors as errors
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.lexer import STRINGS, Token
+from harmony_grammar.records import replace
 from harmony_grammar.source import Source, Span
 from harmony_grammar.syntax import Broken, Expression, Field, Identifier, Node, Text, TypeExpression
 

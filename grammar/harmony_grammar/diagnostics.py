@@ -20,11 +20,10 @@ Codes are stable and never reused: two classes with one code are a `TypeError` w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from inspect import get_annotations
 from string import Formatter
 from typing import ClassVar, Literal, dataclass_transform
 
+from harmony_grammar.records import Record, fields
 from harmony_grammar.source import Span
 
 Severity = Literal["error", "warning", "note"]
@@ -35,24 +34,21 @@ LEDGER: dict[str, type[Diagnostic]] = {}
 """Every code that was ever given out, with its class."""
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(Record):
     """A further place that explains the finding."""
 
     span: Span
     message: str
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Record):
     """Replace the text of `span` by `text`."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(Record):
     """A change that mends the finding. Only a `safe` one may be applied without a look."""
 
     message: str
@@ -61,47 +57,7 @@ class Fix:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class _Finding:
-    """Makes its subclasses behave as frozen dataclasses with keyword arguments would.
-
-    They are none, since a dataclass generates and compiles six methods a class: for a hundred kinds of
-    findings that is a quarter of a whole `check`, spent before the recipe is read.
-    """
-
-    _fields: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        own = get_annotations(cls).items()
-        cls._fields += tuple(name for name, annotation in own if not str(annotation).startswith("ClassVar"))
-
-    def __init__(self, **given: object) -> None:
-        for name in self._fields:
-            if name in given:
-                self.__dict__[name] = given.pop(name)
-            elif not hasattr(type(self), name):
-                raise TypeError(f"{type(self).__name__} needs {name}")
-        if given:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(given)}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a finding is frozen: cannot set {name}")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Finding) and type(self) is type(other) and self._values == other._values
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self._values.values()))
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
-        return f"{type(self).__name__}({fields})"
-
-    @property
-    def _values(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self._fields}
-
-
-class Diagnostic(_Finding):
+class Diagnostic(Record, kw_only=True):
     """One finding. Subclasses set the words; `span` is the cause, `labels` are further places."""
 
     code: ClassVar[str] = ""
@@ -115,8 +71,8 @@ class Diagnostic(_Finding):
     labels: tuple[Label, ...] = ()
     fixes: tuple[Fix, ...] = ()
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
+    def __init_subclass__(cls, *, kw_only: bool = True) -> None:
+        super().__init_subclass__(kw_only=kw_only)
         if cls.__dict__.get("code") and LEDGER.setdefault(cls.code, cls) is not cls:
             raise TypeError(f"{cls.code} is taken by {LEDGER[cls.code].__qualname__}")
 
@@ -127,7 +83,7 @@ class Diagnostic(_Finding):
     @property
     def words(self) -> Words:
         """The finding in words: every template filled."""
-        values = self._values
+        values = {name: getattr(self, name) for name in fields(self)}
         notes = (_say(note, values) for note in self.notes)
         return Words(
             message=self.message.format_map(values),
@@ -137,8 +93,7 @@ class Diagnostic(_Finding):
         )
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(Record):
     """The texts of a finding, ready to print. An empty string means: nothing to say there."""
 
     message: str

@@ -7,7 +7,6 @@ none knows is said in general words, and the smallest part around it is replaced
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harmony_grammar import syntax_errors as errors
 from harmony_grammar._tables import RESERVED
@@ -21,6 +20,7 @@ from harmony_grammar.lexer import (
     Token,
     begins_declaration,
 )
+from harmony_grammar.records import Record
 from harmony_grammar.regions import regions, skeleton
 from harmony_grammar.scene import Scene
 from harmony_grammar.source import Source
@@ -37,8 +37,7 @@ _JOINTS = frozenset(("and", "or", "in", "then", "else", "where", "as"))
 _BEGINS_VALUE = frozenset(("NAME", "NUMBER", *STRINGS, "true", "false", "none", "not", "if", "BROKEN"))
 
 
-@dataclass(frozen=True)
-class Mend:
+class Mend(Record):
     """How to go on: the finding if there is something to say, the tokens to read now, those to read next.
 
     Without `tokens` the declaration is lost.

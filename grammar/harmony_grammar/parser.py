@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from harmony_grammar import automaton
@@ -19,6 +18,7 @@ from harmony_grammar.builder import Builder
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.lexer import Token, end_lines, scan
 from harmony_grammar.mistakes import Mend, begin_declaration, explain
+from harmony_grammar.records import Record
 from harmony_grammar.regions import skeleton
 from harmony_grammar.source import Source
 from harmony_grammar.syntax import AnyDeclaration, Broken, Comment, Expression, File
@@ -28,8 +28,7 @@ MAX_MENDS = 40
 """How often one declaration is mended and read again before its value is given up."""
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(Record):
     tree: File
     diagnostics: tuple[Diagnostic, ...]
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from harmony_grammar.diagnostics import Diagnostic, Fix
+from harmony_grammar.records import Record
 from harmony_grammar.source import Position, Source, Span
 
 FORMAT_VERSION = 1
@@ -100,8 +100,7 @@ class _Paint:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color and text else text
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(Record):
     """A stretch of one line with a sign under it. `message` is empty where it is said on another line."""
 
     line: int

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from harmony_grammar.automaton import END, Fault, expected
 from harmony_grammar.lexer import CLOSERS, Token
+from harmony_grammar.records import Record
 from harmony_grammar.source import Source, Span
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(Record):
     """`token` is the one that does not fit, `before` and `after` stand beside it."""
 
     tokens: list[Token]

@@ -8,13 +8,13 @@ diagnostic can always show the text it speaks about.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harmony_grammar.records import Record
 
-@dataclass(frozen=True)
-class Position:
+
+class Position(Record):
     """A place as people count it: line and column from 1, columns in code points; the offset from 0."""
 
     line: int
@@ -22,8 +22,7 @@ class Position:
     offset: int
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
+class Source(Record, eq=False):
     """A text with a name. `name` is what diagnostics print: the path as the user gave it, or `--set lr`.
 
     `path` is where the text was read from, `None` for text without a file. `first_line` is above 1 where
@@ -61,8 +60,7 @@ class Source:
         return Span(self, start, end)
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(Record):
     """The characters `start` to `end` (exclusive, code points from 0) of a source."""
 
     source: Source

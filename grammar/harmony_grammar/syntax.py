@@ -7,27 +7,25 @@ it as a value of unknown type, so that one fault gives one finding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from harmony_grammar import records
+from harmony_grammar.records import field
 from harmony_grammar.source import Source, Span
 
 # --- parts ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(records.Record):
     span: Span = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True)
 class Identifier(Node):
     """A name where it is written: a declared name, a field's key, what follows a `.`."""
 
     text: str
 
 
-@dataclass(frozen=True)
 class Field(Node):
     """`key = value` in `{ }` or `( )`. In the short form `key { … }` the value is `With(Name(key), …)`."""
 
@@ -39,38 +37,32 @@ class Field(Node):
 # --- expressions ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Broken(Node):
     """An expression, field or declaration that could not be read; already reported."""
 
 
-@dataclass(frozen=True)
 class Name(Node):
     text: str
 
 
-@dataclass(frozen=True)
 class Constant(Node):
     """`true`, `false` or `none`."""
 
     value: bool | None
 
 
-@dataclass(frozen=True)
 class Number(Node):
     """`42`, `1_000`, `1e-5`: an `int` if written without `.` and exponent, else a `float`."""
 
     value: int | float
 
 
-@dataclass(frozen=True)
 class Percent(Node):
     """`3%`; `value` is 3, the number as written."""
 
     value: int | float
 
 
-@dataclass(frozen=True)
 class Duration(Node):
     """`250ms 30s 5min 2h 1d`: the number as written and its unit."""
 
@@ -78,7 +70,6 @@ class Duration(Node):
     unit: str
 
 
-@dataclass(frozen=True)
 class Text(Node):
     """A string literal, decoded.
 
@@ -112,32 +103,27 @@ class Text(Node):
         return offset + index - at
 
 
-@dataclass(frozen=True)
 class List(Node):
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True)
 class Record(Node):
     """`{ key = value }` that stands by itself."""
 
     fields: tuple[Field | Broken, ...]
 
 
-@dataclass(frozen=True)
 class Unary(Node):
     operator: Literal["-", "not"]
     operand: Expression
 
 
-@dataclass(frozen=True)
 class Binary(Node):
     operator: Literal["+", "-", "*", "/", "//", "and", "or"]
     left: Expression
     right: Expression
 
 
-@dataclass(frozen=True)
 class Compare(Node):
     """A chain: `0 < lr < 1` has the operands `0 lr 1` and the operators `< <`."""
 
@@ -145,26 +131,22 @@ class Compare(Node):
     operators: tuple[Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"], ...]
 
 
-@dataclass(frozen=True)
 class Conditional(Node):
     condition: Expression
     then: Expression
     otherwise: Expression
 
 
-@dataclass(frozen=True)
 class Attribute(Node):
     value: Expression
     key: Identifier
 
 
-@dataclass(frozen=True)
 class Index(Node):
     value: Expression
     index: Expression
 
 
-@dataclass(frozen=True)
 class Call(Node):
     """`callee(arguments)`. A positional argument is an expression, a named one a `Field`."""
 
@@ -172,7 +154,6 @@ class Call(Node):
     arguments: tuple[Field | Expression, ...]
 
 
-@dataclass(frozen=True)
 class With(Node):
     """`value { fields }`: a constructor with its fields, or an existing value copied with changes."""
 
@@ -203,7 +184,6 @@ Expression: TypeAlias = (
 # --- types ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class NamedType(Node):
     """`int`, `list[str]`, `Dataset[Prompt{answer: str}]`: a name, arguments in `[ ]`, a record in `{ }`."""
 
@@ -212,14 +192,12 @@ class NamedType(Node):
     fields: tuple[tuple[Identifier, TypeExpression], ...] | None = None
 
 
-@dataclass(frozen=True)
 class LiteralType(Node):
     """A string literal as a type: `"error" | "rename"`."""
 
     text: Text
 
 
-@dataclass(frozen=True)
 class UnionType(Node):
     options: tuple[TypeExpression, ...]
 
@@ -231,27 +209,23 @@ TypeExpression: TypeAlias = NamedType | LiteralType | UnionType | Broken
 ValueWord: TypeAlias = Literal["let", "model", "dataset", "grader", "train", "evaluate"]
 
 
-@dataclass(frozen=True)
 class Declaration(Node):
     """`doc` is the text of the `##` lines directly above, one line each, without the marks."""
 
     doc: str = field(compare=False)
 
 
-@dataclass(frozen=True)
 class RecipeDeclaration(Declaration):
     name: Identifier | None
     fields: tuple[Field | Broken, ...]
 
 
-@dataclass(frozen=True)
 class ImportDeclaration(Declaration):
     path: Text
     name: Identifier
     fields: tuple[Field | Broken, ...]
 
 
-@dataclass(frozen=True)
 class InputDeclaration(Declaration):
     name: Identifier
     type: TypeExpression
@@ -259,7 +233,6 @@ class InputDeclaration(Declaration):
     condition: Expression | None
 
 
-@dataclass(frozen=True)
 class ValueDeclaration(Declaration):
     """`let` / `model` / `dataset` / `grader` / `train` / `evaluate NAME = value`."""
 
@@ -268,7 +241,6 @@ class ValueDeclaration(Declaration):
     value: Expression
 
 
-@dataclass(frozen=True)
 class SaveDeclaration(Declaration):
     model: Expression
     key: Text | Name
@@ -280,15 +252,13 @@ AnyDeclaration: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
 class Comment(Node):
     """A `#` or `##` comment, marks included."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class File:
+class File(records.Record):
     """One recipe file. Declarations that could not be read at all are left out; they were reported."""
 
     source: Source = field(compare=False, repr=False)

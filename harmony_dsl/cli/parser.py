@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from harmony_dsl.cli.output import did_you_mean
+from harmony_grammar.records import Record
 
 if TYPE_CHECKING:
     from harmony_compiler.graph.graph import Launch
@@ -21,8 +21,7 @@ _LATER = {
 """Options of the language's contract that do not exist yet, besides `--inputs`."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """What the options that all commands share ask for."""
 
     settings: tuple[Setting, ...]

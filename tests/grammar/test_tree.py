@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 
 import pytest
 from reading import SCHOOL, recipes_of_the_manual, tree
 
 from harmony_grammar.parser import parse_expression
+from harmony_grammar.records import Record, fields
 from harmony_grammar.source import Source
 from harmony_grammar.syntax import Expression, Identifier, Name, Node, SaveDeclaration, Text, With
 
@@ -20,7 +20,7 @@ def show(node: object) -> str:
     if isinstance(node, (Name, Identifier)):
         return node.text
     if isinstance(node, Node):
-        parts = (getattr(node, f.name) for f in fields(node) if f.name != "span" and f.compare)
+        parts = (getattr(node, name) for name, f in fields(node).items() if name != "span" and f.compare)
         return f"({type(node).__name__} {' '.join(show(part) for part in parts)})"
     return repr(node) if not isinstance(node, str) else node
 
@@ -159,17 +159,17 @@ def walk(node: object) -> Iterator[Node]:
     if isinstance(node, tuple):
         for item in node:
             yield from walk(item)
-    elif is_dataclass(node):
-        for f in fields(node):
-            if f.name not in ("span", "source"):
-                yield from walk(getattr(node, f.name))
+    elif isinstance(node, Record):
+        for name in fields(node):
+            if name not in ("span", "source"):
+                yield from walk(getattr(node, name))
 
 
 def test_spans_lie_inside_their_owners() -> None:
     for declaration in tree(SCHOOL).declarations:
         for node in walk(declaration):
             assert node.span.text.strip() == node.span.text != ""
-            for child in walk(tuple(getattr(node, f.name) for f in fields(node) if f.name != "span")):
+            for child in walk(tuple(getattr(node, name) for name in fields(node) if name != "span")):
                 assert node.span.start <= child.span.start <= child.span.end <= node.span.end
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from runtime_support import tiny
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, Lfm2Config, MistralConfig
 
 from harmony_compiler.graph.settings import Sampling
+from harmony_grammar.records import replace
 from harmony_runtime.models import weights
 
 SHAPES = ["qwen3", "llama", "gpt2"]
@@ -74,7 +75,7 @@ def test_other_kinds_of_layers(kind: str) -> None:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(8.0)
-    blueprint = replace(blueprint_of(tiny()), config=config)
+    blueprint = dataclasses.replace(blueprint_of(tiny()), config=config)
     model.generation_config = blueprint.generation
     prompts = mixed_prompts(30)
     made = engine(model, blueprint).complete(prompts, 2, GREEDY, seed=1)
@@ -149,7 +150,7 @@ def test_a_model_in_training_answers_without_dropout_and_goes_on_training() -> N
     node = tiny(architecture="gpt2", kv_heads=None, gradient_checkpointing=True)
     blueprint = blueprint_of(node)
     config = GPT2Config.from_dict(blueprint.config.to_dict() | {"resid_pdrop": 0.5, "embd_pdrop": 0.5})
-    model = weights.load(replace(blueprint, config=config))
+    model = weights.load(dataclasses.replace(blueprint, config=config))
     assert model.transformer.h[0].gradient_checkpointing
     model.train()
     model.transformer.h[0].mlp.eval()

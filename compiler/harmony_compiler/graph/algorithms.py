@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from harmony_compiler.graph.datasets import PromptRows, ThreadRows
@@ -15,7 +14,6 @@ from harmony_compiler.graph.settings import AdamW, Cosine, Sampling, Schedule
 from harmony_compiler.graph.types import MODEL, Type
 
 
-@dataclass(frozen=True, kw_only=True)
 class Algorithm(Node):
     """What every algorithm takes."""
 
@@ -58,7 +56,6 @@ BATCH_OVER_RANKS = Rule(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sft(Algorithm):
     """Supervised fine-tuning: imitate the completions of a dataset."""
 
@@ -81,7 +78,6 @@ class Sft(Algorithm):
         return self.samples_per_batch
 
 
-@dataclass(frozen=True, kw_only=True)
 class Grpo(Algorithm):
     """Group relative policy optimisation: reinforce completions that score above their group."""
 

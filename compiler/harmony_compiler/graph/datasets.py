@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from harmony_compiler.graph.node import RECIPE_SEED, Node, Rule, field
@@ -26,7 +25,6 @@ ThreadRows = Annotated[Ref, DatasetType("Thread")]
 PromptRows = Annotated[Ref, DatasetType("Prompt")]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Rows(Node):
     """What every dataset takes. Whatever the order of writing: source, split, shuffle, limit, mapping."""
 
@@ -70,7 +68,6 @@ def kind_of_rows(given: Mapping[str, Any]) -> RowKind:
     return "Prompt" if given.get("completion") is None else "Thread"
 
 
-@dataclass(frozen=True, kw_only=True)
 class JsonLines(Rows):
     """Rows from files with one JSON object a line."""
 
@@ -84,7 +81,6 @@ class JsonLines(Rows):
     path: Annotated[tuple[str, ...] | str, Union((PATH, ListOf(PATH)))] = field(doc="file, or list of files")
 
 
-@dataclass(frozen=True, kw_only=True)
 class LiteralRows(Rows):
     """Rows written in the recipe itself."""
 

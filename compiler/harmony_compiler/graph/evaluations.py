@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from harmony_compiler.graph.datasets import PromptRows
@@ -13,7 +12,6 @@ from harmony_compiler.graph.types import EVALUATION, GRADER, MODEL, ListOf, Type
 from harmony_compiler.graph.values import Ref
 
 
-@dataclass(frozen=True, kw_only=True)
 class Compare(Node):
     """Scores of several models by several graders on the same rows."""
 

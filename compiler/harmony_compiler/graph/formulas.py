@@ -24,10 +24,10 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from harmony_compiler.graph.types import BOOL, FLOAT, INT, REGEX, STR, ListOf, Scalar, Type, Union
+from harmony_grammar.records import Record
 
 Formula: TypeAlias = tuple[Any, ...]
 
@@ -50,8 +50,7 @@ ORDER: dict[str, Callable[[Any, Any], bool]] = {
 """The operators of numbers, and those that compare numbers, texts or durations."""
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(Record):
     """A function of the language. Its arguments are never `none`."""
 
     name: str

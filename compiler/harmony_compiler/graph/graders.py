@@ -7,7 +7,6 @@ A grader is a leaf, which looks at a completion, or a combination of graders. Te
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from harmony_compiler.graph.datasets import Template
@@ -20,7 +19,6 @@ GraderRef = Annotated[Ref, GRADER]
 Expression = Annotated[FormulaTree, FORMULA]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Grader(Node):
     """What every grader takes."""
 
@@ -39,7 +37,6 @@ class Grader(Node):
         return GRADER
 
 
-@dataclass(frozen=True, kw_only=True)
 class Equals(Grader):
     """1 where the completion is the expected text, blanks at both ends aside; else 0."""
 
@@ -49,7 +46,6 @@ class Equals(Grader):
     expected: Template = field(doc="template of the expected text")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Contains(Grader):
     """1 where the completion contains a text, else 0."""
 
@@ -62,7 +58,6 @@ class Contains(Grader):
     text: Template = field(doc="template of the text to find")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Matches(Grader):
     """1 where a regular expression is found in the completion, else 0."""
 
@@ -72,7 +67,6 @@ class Matches(Grader):
     regex: Annotated[str, REGEX] = field(doc="searched for anywhere: `^…$` is the whole completion")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Formula(Grader):
     """A formula over the completion, its prompt and metadata; recipes write the formula itself."""
 
@@ -81,7 +75,6 @@ class Formula(Grader):
     expression: Expression = field(doc="what is computed for each completion")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Combination(Grader):
     """Graders combined into one score; recipes write `0.8 * correct + 0.2 * brief`."""
 

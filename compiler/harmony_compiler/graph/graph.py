@@ -7,18 +7,17 @@ name is resolved, every secret is a name. `to_json` and `from_json` are inverse 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harmony_compiler.graph.catalogue import class_of
 from harmony_compiler.graph.node import Constructor, Node, schema
 from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
+from harmony_grammar.records import Record, as_data, field
 
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(Record):
     """What the launch decides: how many processes on how many machines."""
 
     world_size: int = 1
@@ -32,8 +31,7 @@ class Launch:
 ONE_DEVICE = Launch()
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Record):
     """Where a node was written: for messages, displays and logs. Not part of what it is."""
 
     name: str
@@ -43,20 +41,19 @@ class Origin:
     doc: str = ""
     given: tuple[str, ...] = ()
     """The fields that the recipe wrote; every other one holds its default."""
-    entries: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    entries: dict[str, tuple[str, ...]] = field(factory=dict)
     """By field, the source texts of a list's entries: what the columns of an evaluation are called."""
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(Record):
     """A compiled recipe."""
 
     name: str
     seed: int
     nodes: dict[Ref, Node]
     outputs: tuple[Ref, ...]
-    origins: dict[Ref, Origin] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Ref, Origin] = field(factory=dict)
+    inputs: dict[str, Any] = field(factory=dict)
     """Every input's value as JSON shows it."""
     launch: Launch = ONE_DEVICE
 
@@ -73,12 +70,12 @@ class Graph:
             "format_version": FORMAT_VERSION,
             "name": self.name,
             "seed": self.seed,
-            "launch": asdict(self.launch),
+            "launch": as_data(self.launch),
             "inputs": self.inputs,
             "nodes": {ref: constructor_to_json(node) for ref, node in self.nodes.items()},
             "outputs": list(self.outputs),
             "origins": {
-                ref: {**asdict(origin), "given": list(origin.given), "entries": _lists(origin.entries)}
+                ref: {**as_data(origin), "given": list(origin.given), "entries": _lists(origin.entries)}
                 for ref, origin in self.origins.items()
             },
         }

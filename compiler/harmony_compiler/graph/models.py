@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, Rule, field
@@ -17,7 +16,6 @@ CHARS_VOCABULARY = 103
 <pad>` and the role marks of system, user and assistant."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class LoadSettings(Node):
     """How weights are loaded: the fields that every model takes, and a trained model takes alone."""
 
@@ -66,7 +64,6 @@ LOAD_RULES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class HubModel(LoadSettings):
     """A pretrained model from the Hugging Face hub, or from its local cache."""
 
@@ -81,7 +78,6 @@ class HubModel(LoadSettings):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class LocalModel(LoadSettings):
     """A pretrained model from a folder, as `save_pretrained` writes it."""
 
@@ -95,7 +91,6 @@ class LocalModel(LoadSettings):
     trust_remote_code: bool = field(False, doc="run code that the folder brings; only for code you have read")
 
 
-@dataclass(frozen=True, kw_only=True)
 class RegistryModel(LoadSettings):
     """A model that an earlier run saved under a key: what the key holds when the run starts."""
 
@@ -106,7 +101,6 @@ class RegistryModel(LoadSettings):
     key: str = field(doc="key that a `save` wrote")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScratchModel(LoadSettings):
     """A new, untrained model."""
 
@@ -182,7 +176,6 @@ class ScratchModel(LoadSettings):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reloaded(LoadSettings):
     """A trained model with other load settings; recipes write `warm { dtype = "bfloat16" }`."""
 

@@ -7,13 +7,11 @@ Checker, plan, reference and schema read them from the class through `schema(cls
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, dataclass_transform
 
 from harmony_compiler.graph.types import (
     PATH,
@@ -25,6 +23,8 @@ from harmony_compiler.graph.types import (
     options_of,
     type_of_annotation,
 )
+from harmony_grammar.records import Record, fields
+from harmony_grammar.records import field as declare
 
 Role = Literal["semantic", "placement", "watching"]
 """What a field can change: the result; only its rounding (where and how it is computed); nothing."""
@@ -32,8 +32,7 @@ Role = Literal["semantic", "placement", "watching"]
 NOT_GIVEN: Any = object()
 
 
-@dataclass(frozen=True)
-class Derived:
+class Derived(Record):
     """A default that `compute` makes from the values of `needs`; `text` is how people write it.
 
     Names with a dot stand for what does not belong to the constructor (`recipe.seed`).
@@ -47,8 +46,7 @@ class Derived:
 RECIPE_SEED = Derived("the recipe's seed", ("recipe.seed",), lambda seed: seed)
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(Record):
     """What a number may be. Each bound is optional."""
 
     above: float | None = None
@@ -71,8 +69,7 @@ class Bounds:
         return None
 
 
-@dataclass(frozen=True)
-class FieldSpec:
+class FieldSpec(Record):
     """Everything the compiler knows about one field of a constructor."""
 
     name: str
@@ -116,11 +113,10 @@ def field(
     spec = {"default": default, "doc": doc, "bounds": bounds, "role": role, "folder": folder}
     # Python sees a derived default only where the compiler did not fill it in: as a field without one.
     plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
-    return dataclasses.field(**plain, metadata=spec)
+    return declare(**plain, spec=spec)
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Record):
     """A constraint between fields. It is blamed on `blame`, with a label at each field of `beside`.
 
     `holds` is called with their values in that order. A name with a dot stands for what the launch decides
@@ -136,8 +132,8 @@ class Rule:
     warns: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Constructor:
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Constructor(Record, kw_only=True):
     """Base of everything a recipe constructs. The docstring's first line is the constructor's summary."""
 
     constructor: ClassVar[str]
@@ -149,12 +145,10 @@ class Constructor:
     """Groups of fields of which a recipe gives exactly one."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(Constructor):
     """A structured value inside a field, such as a schedule."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Node(Constructor):
     """A node of the graph. `semantics` is raised by hand when the mathematics of the class changes."""
 
@@ -175,8 +169,8 @@ def schema(cls: type[Constructor]) -> dict[str, FieldSpec]:
 def _read_schema(cls: Any) -> dict[str, FieldSpec]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
-        f.name: FieldSpec(name=f.name, type=type_of_annotation(hints[f.name]), **f.metadata)
-        for f in dataclasses.fields(cls)
+        name: FieldSpec(name=name, type=type_of_annotation(hints[name]), **declared.spec)
+        for name, declared in fields(cls).items()
     }
 
 

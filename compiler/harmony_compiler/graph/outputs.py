@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from harmony_compiler.graph.models import ModelRef
@@ -11,7 +10,6 @@ from harmony_compiler.graph.node import Node, field
 from harmony_compiler.graph.types import SAVED, Type
 
 
-@dataclass(frozen=True, kw_only=True)
 class Save(Node):
     """Put a model into the registry; recipes write `save MODEL as KEY { }`."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from harmony_compiler.graph.node import Rule, Settings, field
@@ -13,7 +12,6 @@ _WARMUP = "steps, or share of all steps, in which the rate rises from 0"
 _FLOOR = "share of the peak at which the rate ends"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Recipe(Settings):
     """What holds for a whole recipe: `recipe NAME { }`."""
 
@@ -23,7 +21,6 @@ class Recipe(Settings):
     edition: int = field(1, doc="edition of the language in which the recipe is written")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Cosine(Settings):
     """Rise linearly, then fall along half a cosine."""
 
@@ -33,7 +30,6 @@ class Cosine(Settings):
     floor: Percent = field(Percent(10), at_least=0, at_most=100, doc=_FLOOR)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Linear(Settings):
     """Rise linearly, then fall linearly."""
 
@@ -43,7 +39,6 @@ class Linear(Settings):
     floor: Percent = field(Percent(0), at_least=0, at_most=100, doc=_FLOOR)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Constant(Settings):
     """Rise linearly, then stay."""
 
@@ -55,7 +50,6 @@ class Constant(Settings):
 Schedule = Cosine | Linear | Constant
 
 
-@dataclass(frozen=True, kw_only=True)
 class AdamW(Settings):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
@@ -66,7 +60,6 @@ class AdamW(Settings):
     eps: float = field(1e-8, above=0, doc="added to the root, against division by zero")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sampling(Settings):
     """How completions are drawn from a model."""
 

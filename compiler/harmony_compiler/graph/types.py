@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from harmony_compiler.graph.values import Duration, Percent, Secret
+from harmony_grammar.records import Record
 
 RowKind = Literal["Prompt", "Thread", "Preference", "Table"]
 
 
-class Type:
+class Type(Record):
     """Base of all types."""
 
 
-@dataclass(frozen=True)
 class Scalar(Type):
     name: str
 
@@ -28,7 +27,6 @@ class Scalar(Type):
         return self.name
 
 
-@dataclass(frozen=True)
 class LiteralText(Type):
     """The one-value type of a string literal."""
 
@@ -38,7 +36,6 @@ class LiteralText(Type):
         return f'"{self.text}"'
 
 
-@dataclass(frozen=True)
 class ListOf(Type):
     item: Type
 
@@ -46,7 +43,6 @@ class ListOf(Type):
         return f"list[{self.item}]"
 
 
-@dataclass(frozen=True)
 class RecordOf(Type):
     """A record with free keys whose values have one type."""
 
@@ -56,7 +52,6 @@ class RecordOf(Type):
         return f"{{ name = {self.item} }}"
 
 
-@dataclass(frozen=True)
 class Union(Type):
     options: tuple[Type, ...]
 
@@ -64,13 +59,11 @@ class Union(Type):
         return " | ".join(str(option) for option in self.options)
 
 
-@dataclass(frozen=True)
 class ModelType(Type):
     def __str__(self) -> str:
         return "Model"
 
 
-@dataclass(frozen=True)
 class DatasetType(Type):
     """`Dataset`, or with its kind of rows `Dataset[Thread]`, or also with keys of their metadata
     `Dataset[Prompt{answer: str}]`."""
@@ -84,13 +77,11 @@ class DatasetType(Type):
         return f"Dataset[{self.rows}{record}]" if self.rows else "Dataset"
 
 
-@dataclass(frozen=True)
 class GraderType(Type):
     def __str__(self) -> str:
         return "Grader"
 
 
-@dataclass(frozen=True)
 class SettingsType(Type):
     """A structured value made by the constructor `name`."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NewType
+
+from harmony_grammar.records import Record
 
 Ref = NewType("Ref", str)
 """The id of another node of the same graph."""
@@ -12,8 +13,7 @@ Ref = NewType("Ref", str)
 SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-@dataclass(frozen=True)
-class Percent:
+class Percent(Record):
     """A share as written: `Percent(10)` is 10 %."""
 
     value: int | float
@@ -30,8 +30,7 @@ class Percent:
         return f"{self.value:g}%"
 
 
-@dataclass(frozen=True)
-class Duration:
+class Duration(Record):
     """A duration as written: `Duration(5, "min")`."""
 
     value: int | float
@@ -45,8 +44,7 @@ class Duration:
         return f"{self.value:g}{self.unit}"
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(Record):
     """The name of an environment variable. The graph never holds what it contains."""
 
     name: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from harmony_compiler.declarations import Checked
 from harmony_compiler.findings.graph import UnknownGrader
 from harmony_compiler.fitting import describe
@@ -13,6 +11,7 @@ from harmony_compiler.graph.graph import Graph
 from harmony_compiler.lowering import Lowered
 from harmony_compiler.names import close_to
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import replace
 from harmony_grammar.source import Source
 
 ANY_GRADER = "*"

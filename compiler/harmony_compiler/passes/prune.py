@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
+from harmony_grammar.records import replace
 
 
 def prune(graph: Graph) -> Graph:

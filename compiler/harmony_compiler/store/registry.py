@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from harmony_grammar.records import Record, as_data
 
 MANIFEST = "harmony.json"
 FORMAT_VERSION = 1
@@ -19,8 +20,7 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a key looks like: it is a folder's name on every system."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Record):
     """What the registry knows about a saved model."""
 
     key: str
@@ -55,5 +55,5 @@ def keys(root: Path) -> list[str]:
 
 
 def write_manifest(folder: Path, entry: Entry) -> None:
-    data = {"format_version": FORMAT_VERSION, **asdict(entry)}
+    data = {"format_version": FORMAT_VERSION, **as_data(entry)}
     (folder / MANIFEST).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

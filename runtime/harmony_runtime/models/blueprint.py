@@ -25,6 +25,7 @@ from harmony_compiler.graph.models import (
     ScratchModel,
 )
 from harmony_compiler.graph.values import Ref
+from harmony_grammar import records
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models.chars import chars_tokenizer
 from harmony_runtime.models.chat import Chat, ChatError, plain_template
@@ -186,7 +187,7 @@ def _of_scratch(node: ScratchModel, where: str) -> Blueprint:
         )
     notes: tuple[str, ...] = ()
     if tokenizer.chat_template is None and node.chat_template is None:
-        node = replace(node, chat_template="plain")
+        node = records.replace(node, chat_template="plain")
         notes = (
             f"{where}the tokenizer brings no chat template, so turns are joined as with "
             '`chat_template = "plain"`',
