@@ -2,6 +2,7 @@
 # make test         the same set-up, then everything that must hold before a change goes in
 # make lint         formatting, lint and types alone
 # make seeds        the quickstart with three other seeds: scores, time and memory (five minutes)
+# make properties   thousands of generated recipes: no false error, every seeded fault found, what checks runs
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make clean        remove .venv and every cache; saved models and runs stay
 #
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint seeds bench-check clean
+.PHONY: help setup quickstart test lint seeds properties bench-check clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -51,6 +52,9 @@ lint: setup
 
 seeds: setup
 	@$(BIN)/python benchmarks/quickstart.py
+
+properties: setup
+	@$(BIN)/python benchmarks/properties.py
 
 bench-check: setup
 	@$(BIN)/python benchmarks/check.py

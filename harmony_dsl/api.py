@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.files import read_source
+from harmony_compiler.given import settings_of
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
-from harmony_compiler.inputs import Setting
 from harmony_compiler.store.home import home
 from harmony_dsl.worker import is_main
 from harmony_grammar.source import Source
@@ -39,14 +39,20 @@ def compile(  # the language's own word, as `re.compile` has it
     A `Path`, and a string on one line that ends in `.recipe` or names a file that is there, is read from
     the disk. Any other string is the text of a recipe; paths in it are relative to the working directory.
 
-    A string among the `inputs` is taken as `--set NAME=TEXT` takes it, so `{"base": 'local("my-model")'}`
-    sets a model. Numbers, booleans, None, lists and dictionaries stand for what a recipe would write.
+    A string among the `inputs` is taken as a file with inputs has it: as it stands wherever the input's type
+    takes a text, else as an expression, so `{"base": 'local("my-model")'}` sets a model. Numbers, booleans,
+    None, lists and dictionaries stand for what a recipe would write. The inputs of an `import … as m` are
+    `{"m.lr": 1e-6}` or `{"m": {"lr": 1e-6}}`.
+
+    Raises:
+        TypeError: an input is of a Python type that no recipe has.
     """
     source = _source(path_or_text)
     if not isinstance(source, Source):
         return Compilation(None, (source,))
-    settings = tuple(Setting(name, _text(value)) for name, value in (inputs or {}).items())
-    return compile_recipe(source, settings=settings, launch=launch, registry=home() / "models")
+    return compile_recipe(
+        source, settings=settings_of(inputs or {}), launch=launch, registry=home() / "models"
+    )
 
 
 def run(
@@ -91,29 +97,3 @@ def _names_file(text: str) -> bool:
         return text.endswith(".recipe") or Path(text).is_file()
     except (OSError, ValueError):  # too long for a path, or with characters that none can hold
         return False
-
-
-def _text(value: object, *, within: bool = False) -> str:
-    """`value` as the language writes it; a string stands as it is unless it is within a list or record."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return "none"
-        case int() | float():
-            return repr(value)
-        case PathLike():
-            return _text(fspath(value), within=within)
-        case str():
-            return _quoted(value) if within else value
-        case Mapping():
-            fields = (f"{_quoted(str(key))} = {_text(item, within=True)}" for key, item in value.items())
-            return "{ " + ", ".join(fields) + " }"
-        case Sequence() if not isinstance(value, bytes):
-            return "[" + ", ".join(_text(item, within=True) for item in value) + "]"
-    raise TypeError(f"a recipe has no value of the Python type {type(value).__name__}")
-
-
-def _quoted(text: str) -> str:
-    escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
-    return '"' + "".join(escapes.get(character, character) for character in text) + '"'

@@ -17,6 +17,7 @@ from harmony_compiler.graph.types import (
     FLOAT,
     GRADER,
     INT,
+    JSON,
     NONE,
     REGEX,
     STR,
@@ -24,6 +25,7 @@ from harmony_compiler.graph.types import (
     Type,
     options_of,
 )
+from harmony_compiler.searching import searched
 from harmony_compiler.typed import Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.source import Span
@@ -137,6 +139,8 @@ def _mend(function: Function, value: Value) -> str:
 
 
 def _takes(wanted: Type, value: Value) -> bool:
+    if value.type == JSON and formulas.graded(value):
+        return True
     if wanted == FLOAT:
         return formulas.is_number(value)
     lists = any(isinstance(option, ListOf) for option in options_of(wanted))
@@ -148,7 +152,7 @@ def _computed(function: Function, values: Sequence[Value]) -> tuple[Type, Any]:
     numbers = [arithmetic.number(value) for value in values]
     data = [value.data if n is None else n for value, n in zip(values, numbers, strict=True)]
     try:
-        result = function.compute(*data)
+        result = _result(function, data)
     except (ValueError, OverflowError, RecursionError):
         shown = ", ".join(value.span.text for value in values)
         raise arithmetic.NoValueError(f"`{function.name}` has no value for {shown}") from None
@@ -161,6 +165,10 @@ def _computed(function: Function, values: Sequence[Value]) -> tuple[Type, Any]:
     if function.result is None and any(value.type != INT for value in values):
         result = float(result)
     return arithmetic.checked(result)
+
+
+def _result(function: Function, data: Sequence[Any]) -> Any:
+    return searched(*data) if function.name == "matches" else function.compute(*data)
 
 
 def regex_fault(value: Value) -> BrokenRegex | None:

@@ -7,20 +7,27 @@ fault, one finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from harmony_compiler import formulas, operators, scores
+from harmony_compiler import credentials, formulas, operators, scores
 from harmony_compiler.calls import call_function, function_called, regex_fault, signature
 from harmony_compiler.construct import construct, copy
+from harmony_compiler.filters import Row
 from harmony_compiler.findings.fields import DuplicateField, OutOfRange, RuleBroken
-from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.findings.names import NameOutOfReach, UnknownName
-from harmony_compiler.findings.types import Impossible, NotACondition, NotCallable, NoValueByItself
+from harmony_compiler.findings.types import (
+    Impossible,
+    NotACondition,
+    NotCallable,
+    NotSaidWhich,
+    NoValueByItself,
+)
 from harmony_compiler.fitting import describe, fit
-from harmony_compiler.graph.catalogue import LATER, LATER_DATASETS, class_of, constructors_named
+from harmony_compiler.graph.catalogue import class_of, constructors_named
 from harmony_compiler.graph.formulas import FUNCTIONS, Function
 from harmony_compiler.graph.graph import Launch
+from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.types import (
     BOOL,
     DURATION,
@@ -33,7 +40,6 @@ from harmony_compiler.graph.types import (
     REGEX,
     SECRET,
     STR,
-    DatasetType,
     ListOf,
     LiteralText,
     RecordOf,
@@ -43,13 +49,14 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.graph.values import Duration, Percent, Secret
-from harmony_compiler.names import close_to, mentioned, names_of_the_language
+from harmony_compiler.heads import Heads
+from harmony_compiler.names import Named, mentioned, names_of_the_language
 from harmony_compiler.typed import Value, unknown
 from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.diagnostics import Diagnostic, Label, meant
+from harmony_grammar.literal_errors import BadEscape
 from harmony_grammar.records import Record, field, replace
 from harmony_grammar.source import Span
-from harmony_grammar.syntax_errors import BadEscape
 
 NO_TYPE: Type = JSON
 """Asked for where a place takes any value."""
@@ -70,14 +77,19 @@ class Checker(Record, frozen=False):
 
     launch: Launch
     run_name: str
+    heads: Heads
     seed: int = 0
-    declared: frozenset[str] = frozenset()
+    declared: Mapping[str, Named] = field(factory=dict)
     values: dict[str, Value] = field(factory=dict)
     findings: list[Diagnostic] = field(factory=list)
     closed: bool = False
     """Inside the value of an input, where the recipe's names are not known."""
     lost_names: bool = False
     """A declaration could not be read: a name that seems unknown may have been declared there."""
+    row: Row | None = None
+    """Inside a filter, the row whose columns are names."""
+    imported: dict[str, Checker] = field(factory=dict)
+    """By the name of an import, the values of the file."""
 
     def report(self, finding: Diagnostic) -> None:
         self.findings.append(finding)
@@ -86,17 +98,22 @@ class Checker(Record, frozen=False):
         """Whether a name means nothing here: neither the recipe nor the language has it."""
         return name not in self.declared and name not in names_of_the_language()
 
-    def expect(self, expression: syntax.Expression, expected: Type, place: str) -> Value:
-        """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits."""
+    def expect(
+        self, expression: syntax.Expression, expected: Type, place: str, labels: tuple[Label, ...] = ()
+    ) -> Value:
+        """The value of an expression in a place of type `expected`; unknown, and reported, if it misfits.
+
+        `labels` say more about the place, where it is another one than the value's.
+        """
         if isinstance(expression, syntax.Conditional):  # each branch must fit, chosen or not
             value = operators.conditional(
-                self, expression, expected, lambda branch: self.expect(branch, expected, place)
+                self, expression, expected, lambda branch: self.expect(branch, expected, place, labels)
             )
         else:
             value = self.value(expression, expected)
-        return self.fitted(value, expected, place)
+        return self.fitted(value, expected, place, labels)
 
-    def fitted(self, value: Value, expected: Type, place: str) -> Value:
+    def fitted(self, value: Value, expected: Type, place: str, labels: tuple[Label, ...] = ()) -> Value:
         """A value in a place of type `expected`; unknown, and reported, if it misfits."""
         found = fit(value, expected, place)
         if isinstance(found, Value):
@@ -104,12 +121,14 @@ class Checker(Record, frozen=False):
             if fault is None:
                 return found
             found = [fault]
-        self.findings.extend(found)
+        self.findings.extend(
+            replace(finding, labels=(*finding.labels, *labels)) if labels else finding for finding in found
+        )
         return unknown(value.span)
 
     def condition(self, expression: syntax.Expression, place: str) -> Value:
         """The value of an expression that must be true or false."""
-        value = self.value(expression)
+        value = formulas.asked(self.value(expression), BOOL)
         if not value.unknown and value.type != BOOL:
             mend = scores.MEND if value.type == GRADER else ""
             self.report(NotACondition(span=value.span, place=place, found=describe(value), mend=mend))
@@ -119,7 +138,7 @@ class Checker(Record, frozen=False):
     def sweep(self, expression: object) -> None:
         """Report unknown names in an expression that is not evaluated."""
         for name in mentioned(expression, short_keys=False):
-            if name.text not in names_of_the_language():
+            if name.text not in names_of_the_language() and name.text not in self.imported:
                 self._named(name)
 
     def unreached(self, read: Callable[[], Value]) -> None:
@@ -180,6 +199,9 @@ class Checker(Record, frozen=False):
         if REGEX not in options_of(expected):
             for escape in text.bad_escapes:
                 self.report(BadEscape.at(escape))
+        if faults := credentials.exposed(text):
+            self.findings.extend(faults)
+            return unknown(text.span)
         return Value(STR, text.value, text.span, literal=text)
 
     def _list(self, items: tuple[syntax.Expression, ...], expected: Type, span: Span) -> Value:
@@ -192,8 +214,9 @@ class Checker(Record, frozen=False):
 
     def _record(self, fields: tuple[syntax.Field | syntax.Broken, ...], expected: Type, span: Span) -> Value:
         """`{ … }`: the constructor of a settings type where the place asks for one, else a plain record."""
-        settings = [o for o in options_of(expected) if isinstance(o, SettingsType)]
-        if len(settings) == 1:
+        options = options_of(expected)
+        settings = [option for option in options if isinstance(option, SettingsType)]
+        if len(settings) == 1 and not any(isinstance(option, RecordOf) for option in options):
             head = span.source.span(span.start, span.start + 1)
             return construct(self, class_of(settings[0].name), (), fields, head=head, span=span)
         values: dict[str, Value] = {}
@@ -209,7 +232,25 @@ class Checker(Record, frozen=False):
 
     # --- names and constructors -------------------------------------------------------------------------
 
+    def of_row(self, expression: syntax.Expression, row: Row, place: str) -> Value:
+        """The value of a condition in which a row's columns are names."""
+        self.row = row
+        value = self.condition(expression, place)
+        self.row = None
+        return value
+
+    def _of_row(self, name: syntax.Name, row: Row) -> Value | None:
+        """What a name means where a row's columns are names; None where it is the recipe's."""
+        found = row.meaning(name, self.declared.keys() | names_of_the_language())
+        if not isinstance(found, Diagnostic):
+            return found
+        if not self.lost_names:
+            self.report(found)
+        return unknown(name.span)
+
     def _name(self, name: syntax.Name, expected: Type) -> Value:
+        if self.row is not None and (column := self._of_row(name, self.row)) is not None:
+            return column
         if name.text in formulas.READS:
             return formulas.read(name.text, name.span)
         option = f'"{name.text}"' if LiteralText(name.text) in options_of(expected) else ""
@@ -217,22 +258,35 @@ class Checker(Record, frozen=False):
             call = syntax.Call(name.span, name, ())
             if function := function_called(call):
                 mend = f"an option stands in quotes: `{option}`" if option else _with_arguments(function)
-                finding = NoValueByItself(span=name.span, name=name.text, meaning="is a function", mend=mend)
+                fixes = meant(name.span, option, safe=True)
+                meaning = "is a function"
+                finding = NoValueByItself(
+                    span=name.span, name=name.text, meaning=meaning, mend=mend, fixes=fixes
+                )
                 self.report(finding)
                 return unknown(name.span)
             return self._call(call, (), expected, name.span)
-        return self._named(name, option)
+        return self._named(name, option, expected)
 
-    def _named(self, name: syntax.Name, suggestion: str = "") -> Value:
-        """The value that a recipe declared under a name; `suggestion` is what else may be meant."""
+    def _named(
+        self, name: syntax.Name, option: str = "", expected: Type = NO_TYPE, *, called: bool = False
+    ) -> Value:
+        """The value that a recipe declared under a name; `option` is what else is meant."""
+        if name.text in self.imported and not self.closed:
+            self.report(_alone(name, self.imported[name.text]))
+            return unknown(name.span)
         if name.text in self.values and not self.closed:
             return replace(self.values[name.text], span=name.span, named=True)
         if self.closed and (name.text in self.declared):
             self.report(NameOutOfReach(span=name.span, name=name.text))
         elif name.text not in self.declared and not self.lost_names:
+            from harmony_compiler.likely import likely_name  # only a mistake pays for it
+
             known = () if self.closed else self.declared
-            suggestion = suggestion or close_to(name.text, [*known, *names_of_the_language()])
-            self.report(UnknownName(span=name.span, name=name.text, suggestion=suggestion))
+            likely, fixes = likely_name(name.span, expected, self.values, known, called=called)
+            fixes = meant(name.span, option, safe=True) or fixes
+            finding = UnknownName(span=name.span, name=name.text, suggestion=option or likely, fixes=fixes)
+            self.report(finding)
         return unknown(name.span)
 
     def _call(
@@ -255,14 +309,11 @@ class Checker(Record, frozen=False):
             # A declared name that belongs to the language was reported where it is declared.
             if head.text not in self.declared or head.text not in names_of_the_language():
                 copied = f"to copy it with changes, write `{head.text} {{ … }}`"
+                if head.text in self.imported:
+                    copied = f"a value of that file is `{head.text}.NAME`"
                 mend = copied if head.text in self.declared else ""
                 self.report(NotCallable(span=head.span, what=f"`{head.text}`", mend=mend))
             self.sweep((call.arguments, fields))
-            return unknown(span)
-        as_dataset = head.text in LATER_DATASETS and _asks_for_dataset(expected)
-        if head.text in LATER or as_dataset:
-            what = f"`{head.text}` as a dataset" if as_dataset else f"`{head.text}`"
-            self.report(NotSupportedYet(span=head.span, what=what))
             return unknown(span)
         if function := function_called(call):
             value = call_function(self, function, call, call.span)
@@ -275,10 +326,16 @@ class Checker(Record, frozen=False):
             return unknown(span)
         found = constructors_named(head.text)
         if not found:
-            self._named(head)
+            self._named(head, expected=expected, called=True)
             self.sweep((call.arguments, fields))
             return unknown(span)
-        return construct(self, found[0], call.arguments, fields, head=head.span, span=span)
+        cls = _meant(found, expected)
+        if cls is None:
+            kinds = tuple(str(cls.result({})) for cls in found if issubclass(cls, Node))
+            self.report(NotSaidWhich(span=head.span, name=head.text, kinds=_either(kinds)))
+            self.sweep((call.arguments, fields))
+            return unknown(span)
+        return construct(self, cls, call.arguments, fields, head=head.span, span=span)
 
     def _with(self, expression: syntax.With, expected: Type) -> Value:
         """`value { fields }`: completes a constructor, or copies an existing value."""
@@ -299,8 +356,26 @@ def _with_arguments(function: Function) -> str:
     return f"a function takes its arguments in `( )`: `{signature(function)}`"
 
 
-def _asks_for_dataset(expected: Type) -> bool:
-    return any(isinstance(option, DatasetType) for option in options_of(expected))
+def _alone(name: syntax.Name, file: Checker) -> Diagnostic:
+    """An import that is used as if it were one of its values."""
+    first = next(operators.members_of(file), "NAME")
+    mend = f"name one of them, such as `{name.text}.{first}`"
+    meaning = "stands for the values of another file"
+    return NoValueByItself(span=name.span, name=name.text, meaning=meaning, mend=mend)
+
+
+def _meant(found: Sequence[type[Constructor]], expected: Type) -> type[Constructor] | None:
+    """The constructor that a place of type `expected` means, or None if it does not say."""
+    if len(found) == 1:
+        return found[0]
+    asked = {type(option) for option in options_of(expected)}
+    meant = [cls for cls in found if issubclass(cls, Node) and type(cls.result({})) in asked]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _either(kinds: Sequence[str]) -> str:
+    *most, last = (f"a `{kind}`" for kind in kinds)
+    return f"{', '.join(most)} or {last}"
 
 
 def secret_name(expression: syntax.Expression) -> str | None:

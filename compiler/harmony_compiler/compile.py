@@ -10,18 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmony_compiler.columns import inspect
-from harmony_compiler.declarations import check
+from harmony_compiler.credentials import addresses, without_secrets
 from harmony_compiler.files import DISK, Files
+from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
-from harmony_compiler.inputs import Setting
+from harmony_compiler.heads import Heads
+from harmony_compiler.imports import find_imports
 from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
 from harmony_compiler.meeting import entries_twice, meet
+from harmony_compiler.modules import check
 from harmony_compiler.names import resolve, unused
+from harmony_compiler.overlap import overlapping
 from harmony_compiler.passes.graders import graders_only
 from harmony_compiler.passes.prune import prune
+from harmony_compiler.passes.support import not_supported_yet
 from harmony_compiler.room import short_of_room
 from harmony_compiler.sense import senseless
+from harmony_compiler.stages import ill_fitting
+from harmony_compiler.store.lock import lock_path
 from harmony_grammar.diagnostics import Diagnostic, sort_key
 from harmony_grammar.parser import parse_file
 from harmony_grammar.records import Record
@@ -43,35 +50,47 @@ def compile_recipe(
     files: Files = DISK,
     registry: Path | None = None,
     wanted: str | None = None,
+    to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe.
 
     `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand.
-    `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`.
+    `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`. With
+    `to_run` it is an error to ask for what the runtime cannot do yet.
     """
     parsed = parse_file(source)
     names = resolve(parsed.tree)
-    checked = check(names, settings, launch)
+    heads = Heads(files, lock_path(source.path) if source.path else None)
+    imports = find_imports(names, files)
+    checked = check(names, imports.libraries, settings, launch, heads)
     made = every_made(checked)
-    data = inspect(made, files)
-    findings = [*parsed.diagnostics, *names.diagnostics, *checked.diagnostics, *data.diagnostics]
+    data = inspect(made, heads, files)
+    findings = [*parsed.diagnostics, *names.diagnostics, *imports.diagnostics]
+    findings += [*checked.diagnostics, *data.diagnostics]
     findings += [*meet(made, data.needs), *entries_twice(made), *senseless(made)]
-    findings += short_of_room(made, data.heads, files)
+    findings += [*addresses(made), *ill_fitting(made, launch, files), *short_of_room(made, heads, files)]
+    findings += overlapping(made, heads)
     if registry is not None:
         findings += unknown_keys(made, registry)
     if _faulty(findings):
         # What only seems doubtful may look otherwise once the errors are mended.
         return Compilation(None, _in_order([f for f in findings if f.severity != "warning"]))
 
-    lowered = lower(names, checked, launch)
+    lowered = lower(checked, launch)
     if wanted is not None:
         part = graders_only(lowered, checked, wanted, source)
-        return Compilation(prune(part), ()) if isinstance(part, Graph) else Compilation(None, (part,))
+        if not isinstance(part, Graph):
+            return Compilation(None, (part,))
+        lacking = tuple(not_supported_yet(prune(part), lowered.made))
+        return Compilation(None if lacking else prune(part), lacking)
     outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
     findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:
         findings += taken_keys(lowered, registry)
-    return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))
+    graph = prune(lowered.graph)
+    if to_run:
+        findings += not_supported_yet(graph, lowered.made)
+    return Compilation(None if _faulty(findings) else graph, _in_order(findings))
 
 
 def _faulty(findings: Sequence[Diagnostic]) -> bool:
@@ -80,5 +99,6 @@ def _faulty(findings: Sequence[Diagnostic]) -> bool:
 
 def _in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     """By place; a fault that copies share is said once."""
+    findings = without_secrets(findings)
     once = {(f.code, f.words.message, f.span.source.name, f.span.first, f.span.end): f for f in findings}
     return tuple(sorted(once.values(), key=sort_key))

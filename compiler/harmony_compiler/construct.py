@@ -9,35 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from harmony_compiler import rows
+from harmony_compiler.filters import Row, read_filter
 from harmony_compiler.findings.fields import (
-    DoubtfulFields,
     DuplicateField,
-    FixedField,
     MissingField,
-    NeitherGiven,
     NotCopyable,
     OutOfRange,
-    RuleBroken,
-    TooMany,
     TooManyArguments,
-    UnknownField,
 )
-from harmony_compiler.findings.graph import NotSupportedYet
 from harmony_compiler.fitting import describe
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.catalogue import class_of, later_fields
+from harmony_compiler.graph.datasets import Drawn, Rows
 from harmony_compiler.graph.graders import Combination, Formula, Grader
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import LoadSettings, Reloaded
 from harmony_compiler.graph.node import NOT_GIVEN, Constructor, Derived, FieldSpec, Node, schema
-from harmony_compiler.graph.types import MODEL, DatasetType, SettingsType, Type, options_of
+from harmony_compiler.graph.types import MODEL, SECRET, DatasetType, SettingsType, Type, options_of
 from harmony_compiler.graph.values import Percent
-from harmony_compiler.names import close_to
+from harmony_compiler.heads import Heads
+from harmony_compiler.lineage import setting
+from harmony_compiler.rules import Reading, ask, of_launch
 from harmony_compiler.scores import as_grader
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
 from harmony_grammar import syntax
-from harmony_grammar.diagnostics import Diagnostic, Label
-from harmony_grammar.records import Record, replace
+from harmony_grammar.diagnostics import Diagnostic, Fix, Label
+from harmony_grammar.layout import taken_out
+from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
 
@@ -49,6 +47,9 @@ class Desk(Protocol):
 
     @property
     def seed(self) -> int: ...
+
+    @property
+    def heads(self) -> Heads: ...
 
     def report(self, finding: Diagnostic) -> None: ...
 
@@ -72,19 +73,12 @@ class Desk(Protocol):
         """Report unknown names in an expression that is not evaluated."""
         ...
 
+    def of_row(self, expression: syntax.Expression, row: Row, place: str) -> Value:
+        """The value of a condition in which a row's columns are names."""
+        ...
+
 
 Arguments = Sequence[syntax.Field | syntax.Broken | syntax.Expression]
-
-
-class _Reading(Record, frozen=False):
-    """The fields of one block while they are read."""
-
-    given: dict[str, Value]
-    places: dict[str, Span]
-    lost: bool = False
-    """A field could not be read: what seems missing may have been in it."""
-    excused: frozenset[str] = frozenset()
-    """Fields that an unknown field was probably meant to be."""
 
 
 def construct(
@@ -99,7 +93,7 @@ def construct(
     """`cls(arguments) { fields }`. `head` is the constructor's name, `span` the whole expression."""
     written = [*_named(desk, cls, arguments), *fields]
     reading = _read(desk, cls, schema(cls), written)
-    return _value_of(_complete(desk, cls, reading, head, span))
+    return _value_of(desk, _complete(desk, cls, reading, head=head, span=span))
 
 
 def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
@@ -110,7 +104,8 @@ def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     original = as_grader(original) or original
     made = original.data
     if not isinstance(made, Made):
-        desk.report(NotCopyable(span=original.span, what=describe(original)))
+        mend = "two records in a list stand apart by a comma" if isinstance(original.data, dict) else ""
+        desk.report(NotCopyable(span=original.span, what=describe(original), mend=mend))
         desk.sweep(tuple(fields))
         return unknown(span)
     changeable = schema(made.cls)
@@ -121,27 +116,38 @@ def copy(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
     if issubclass(made.cls, Algorithm):
         return _reload(desk, original, fields, span)
     reading = _read(desk, made.cls, changeable, fields, of=original)
-    merged = _Reading(made.given | reading.given, reading.places, made.lost or reading.lost, reading.excused)
-    return _value_of(_complete(desk, made.cls, merged, made.head, span))
+    merged = Reading(made.written | reading.given, reading.places, made.lost or reading.lost, reading.excused)
+    inherited = _inherited(made.values["source"]) if made.cls is Reloaded else None
+    copied = _complete(desk, made.cls, merged, head=made.head, span=span, inherited=inherited)
+    return _value_of(desk, copied)
 
 
 def _reload(desk: Desk, original: Value, fields: Arguments, span: Span) -> Value:
-    """A trained model takes load settings, and nothing else."""
+    """A trained model takes load settings, and nothing else; what it leaves open stays as it was."""
     reading = _read(desk, Reloaded, schema(LoadSettings), fields, of=original)
     reading.given["source"] = original
-    return _value_of(_complete(desk, Reloaded, reading, original.span, span))
+    inherited = _inherited(original.data)
+    made = _complete(desk, Reloaded, reading, head=original.span, span=span, inherited=inherited)
+    return _value_of(desk, made)
 
 
-def _value_of(made: Made) -> Value:
+def _inherited(source: Made) -> dict[str, Any]:
+    """How a model is loaded where nothing is said of it."""
+    return {name: setting(source, name) for name in schema(LoadSettings)}
+
+
+def _value_of(desk: Desk, made: Made) -> Value:
     span = made.span
+    if issubclass(made.cls, Drawn):
+        made = rows.completed(desk, made)
     by_launch = any(value.by_launch for value in made.given.values())
     if not issubclass(made.cls, Node):
         return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
     # `completion = none` takes a field away again.
     given = {name: value for name, value in made.given.items() if value.data is not None}
     type_ = made.cls.result(given)
-    if made.lost and isinstance(type_, DatasetType):
-        type_ = DatasetType()  # what was lost may have been a part of the mapping
+    if isinstance(type_, DatasetType) and rows.kind_is_open(made, desk.heads):
+        type_ = DatasetType()
     return Value(type_, made, span, by_launch=by_launch)
 
 
@@ -167,76 +173,59 @@ def _read(
     specs: Mapping[str, FieldSpec],
     fields: Arguments,
     of: Value | None = None,
-) -> _Reading:
+) -> Reading:
     """Type and bound-check the written fields. `of` is the value that is copied, if one is."""
-    reading = _Reading({}, {})
-    for field in fields:
-        if not isinstance(field, syntax.Field):
-            reading.lost = True
-            continue
+    reading = Reading({}, {})
+    written = [field for field in fields if isinstance(field, syntax.Field)]
+    reading.lost = len(written) < len(fields)
+    first: dict[str, syntax.Field] = {}
+    for field in sorted(written, key=lambda field: _read_last(specs.get(field.key.text))):
         key = field.key
-        if key.text in reading.places:
-            first = Label(reading.places[key.text], "first given here")
-            desk.report(DuplicateField(span=key.span, key=key.text, labels=(first,)))
-            desk.sweep(field.value)
+        if first.setdefault(key.text, field) is not field:
+            desk.report(_discreet(_again(first[key.text], field), specs.get(key.text), field))
+            if not _read_last(specs.get(key.text)):  # the names in it are columns
+                desk.sweep(field.value)
             continue
         reading.places[key.text] = key.span
-        if spec := specs.get(key.text):
+        spec = specs.get(key.text)
+        if issubclass(cls, Rows) and spec is not None and spec.over_columns:
+            given = (of.data.written if of is not None else {}) | reading.given
+            reading.given[key.text] = read_filter(desk, rows.head_so_far(desk, cls, given, key.span), field)
+        elif spec is not None:
             reading.given[key.text] = _field(desk, spec, field)
-        elif key.text in later_fields(cls):
-            desk.report(NotSupportedYet(span=key.span, what=f"the field `{key.text}` of {_called(cls, of)}"))
-            reading.lost = True
         else:
-            home, mend = _home(key.text, specs)
-            if not home:
-                home = close_to(key.text, [name for name in specs if name not in reading.given])
-                mend = f"did you mean `{home}`?" if home else ""
-            if home:
-                reading.excused |= {home}
-            else:
+            from harmony_compiler.belonging import Block, unknown_field  # only a mistake pays for it
+
+            finding, mend = unknown_field(Block(cls, specs, written), field, of)
+            if mend is None:
                 reading.lost = True
-            desk.report(_not_a_field(cls, key, mend, specs, of))
-            desk.sweep(field.value)
+            elif mend.home:
+                reading.excused |= {mend.home}
+            meant = specs.get(mend.home) if mend else None
+            desk.report(_discreet(finding, meant, field))
+            if not _read_last(meant):
+                desk.sweep(field.value)
     return reading
 
 
-def _home(key: str, specs: Mapping[str, FieldSpec]) -> tuple[str, str]:
-    """The field whose settings have a field `key`, and how to write it there; both "" if there is none."""
-    for name, spec in specs.items():
-        for option in options_of(spec.type):
-            if isinstance(option, SettingsType) and key in schema(class_of(option.name)):
-                head = name if name == option.name else f"{name} = {option.name}"
-                return name, f"it belongs to `{name}`: write `{head} {{ {key} = … }}`"
-    return "", ""
+def _discreet(finding: Diagnostic, meant: FieldSpec | None, field: syntax.Field) -> Diagnostic:
+    """A finding about a field whose value nobody looks at, and which may be a secret."""
+    if meant is None or SECRET not in options_of(meant.type):
+        return finding
+    return replace(finding, hides=(field.value.span,))
 
 
-def _not_a_field(
-    cls: type[Constructor],
-    key: syntax.Identifier,
-    mend: str,
-    specs: Mapping[str, FieldSpec],
-    of: Value | None,
-) -> Diagnostic:
-    known = ", ".join(sorted(specs, key=lambda name: not specs[name].required))
-    what = _called(cls, of)
-    if of is not None and of.type == MODEL:
-        made = of.data
-        while made.cls is Reloaded:
-            made = made.given["source"].data
-        trained = issubclass(made.cls, Algorithm)
-        other = "write a second `train` for other numbers" if trained else "write it where the model is made"
-        if key.text in schema(made.cls):
-            return FixedField(span=key.span, key=key.text, what=what, known=known, mend=other)
-    return UnknownField(span=key.span, what=what, key=key.text, known="" if mend else known, mend=mend)
+def _again(first: syntax.Field, again: syntax.Field) -> Diagnostic:
+    """A field that is given twice; that it says the same mends itself."""
+    edits = tuple(taken_out([again.span]))
+    fixes = (Fix("remove it", edits, "safe"),) if first.value == again.value else ()
+    labels = (Label(first.key.span, "first given here"),)
+    return DuplicateField(span=again.key.span, key=again.key.text, labels=labels, fixes=fixes)
 
 
-def _called(cls: type[Constructor], of: Value | None) -> str:
-    """What the fields of a block belong to, in words."""
-    if cls in (Formula, Combination):
-        return "a formula"
-    if of is None or of.type != MODEL:
-        return f"`{cls.constructor}`"
-    return "a trained model" if issubclass(of.data.cls, Algorithm | Reloaded) else "an existing model"
+def _read_last(spec: FieldSpec | None) -> bool:
+    """Whether a field speaks about the row's columns, which the other fields decide."""
+    return spec is not None and spec.over_columns
 
 
 def _field(desk: Desk, spec: FieldSpec, field: syntax.Field) -> Value:
@@ -265,15 +254,25 @@ def _with_defaults(value: Value, default: Any) -> Value:
     return replace(value, data=Made(made.cls, made.given, values, made.head, made.span, made.lost))
 
 
-def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span, span: Span) -> Made:
-    """Fill in the defaults, then ask the rules."""
-    known: dict[str, Any] = {"recipe.seed": desk.seed, "ctx.world_size": desk.launch.world_size}
+def _complete(
+    desk: Desk,
+    cls: type[Constructor],
+    reading: Reading,
+    *,
+    head: Span,
+    span: Span,
+    inherited: Mapping[str, Any] | None = None,
+) -> Made:
+    """Fill in the defaults, then ask the rules. What is `inherited` goes before a default."""
+    known: dict[str, Any] = {"recipe.seed": desk.seed, **of_launch(desk.launch)}
     values: dict[str, Any] = {}
     for name, spec in schema(cls).items():
         if name in reading.excused:
             reading.given.setdefault(name, unknown(head))
         if name in reading.given:
             values[name] = plain(reading.given[name])
+        elif inherited is not None and name in inherited:
+            values[name] = inherited[name]
         elif isinstance(spec.default, Derived):
             needed = [(known | values)[need] for need in spec.default.needs]
             lacking = any(value is UNKNOWN_DATA for value in needed)
@@ -285,67 +284,6 @@ def _complete(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span,
                 desk.report(missing)
         else:
             values[name] = spec.default
-    _ask_groups(desk, cls, reading, head)
-    _ask_rules(desk, cls, reading, known | values, head)
+    came_along = inherited.keys() - reading.given.keys() if inherited else ()
+    ask(desk.report, cls, reading, known | values, head=head, inherited=came_along)
     return Made(cls, reading.given, values, head, span, reading.lost)
-
-
-def _ask_groups(desk: Desk, cls: type[Constructor], reading: _Reading, head: Span) -> None:
-    for group in cls.exactly_one:
-        given = [name for name in reading.places if name in group]
-        options = " or ".join(f"`{name}`" for name in group)
-        if len(given) > 1:
-            first = Label(reading.places[given[0]], "given here")
-            finding = TooMany(
-                span=reading.places[given[1]], constructor=cls.constructor, options=options, labels=(first,)
-            )
-            desk.report(finding)
-        elif not given and not reading.lost and not reading.given.keys() & set(group):
-            desk.report(NeitherGiven(span=head, constructor=cls.constructor, options=options))
-
-
-def _ask_rules(
-    desk: Desk, cls: type[Constructor], reading: _Reading, known: Mapping[str, Any], head: Span
-) -> None:
-    """Constraints that share a field report once."""
-    blamed: set[str] = set()
-    for rule in cls.rules:
-        fields = (rule.blame, *rule.beside)
-        values = [_held(known, name) for name in fields]
-        if blamed.intersection(fields) or any(value is UNKNOWN_DATA or value is None for value in values):
-            continue
-        if rule.holds(*values):
-            continue
-        blamed.update(name for name in fields if not name.startswith("ctx."))
-        words = {name.rpartition(".")[2]: value for name, value in zip(fields, values, strict=True)}
-        spans = {name: span for name in fields if (span := _written(reading, name)) is not None}
-        key = next(iter(spans), rule.blame)
-        labels = tuple(Label(span, f"`{name}` is set here") for name, span in spans.items() if name != key)
-        finding = DoubtfulFields if rule.warns else RuleBroken
-        desk.report(
-            finding(
-                span=spans.get(key, head),
-                cause=f"`{key}` is set here" if spans else f"`{key}` has its default here",
-                rule=rule.message.format_map(words),
-                mend=rule.help.format_map(words),
-                labels=labels,
-            )
-        )
-
-
-def _held(known: Mapping[str, Any], name: str) -> Any:
-    """The value of a field, or of a field of settings: `sampling.temperature`."""
-    if name in known:
-        return known[name]
-    outer, _, inner = name.partition(".")
-    settings = known[outer]
-    return settings.values[inner] if isinstance(settings, Made) else getattr(settings, inner, None)
-
-
-def _written(reading: _Reading, name: str) -> Span | None:
-    """Where a recipe wrote a field, or a field of settings."""
-    outer, _, inner = name.partition(".")
-    value = reading.given.get(outer)
-    if value is not None and inner:
-        value = value.data.given.get(inner) if isinstance(value.data, Made) else None
-    return value.span if value is not None else None

@@ -38,7 +38,7 @@ def _text(tree: Formula, graders: Sequence[str]) -> tuple[str, int]:
         case "constant":
             return _constant(operands[0])
         case "read":
-            first, *keys = operands
+            first, *keys = operands if operands[0] != "column" else operands[1:]
             named = (
                 f".{key}" if key.isascii() and key.isidentifier() else f"[{quoted(key)}]" for key in keys
             )

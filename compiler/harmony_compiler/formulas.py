@@ -18,14 +18,17 @@ from harmony_compiler.graph.types import (
     JSON,
     NONE,
     PERCENT,
+    REGEX,
     STR,
     ListOf,
     LiteralText,
     Scalar,
     Type,
     options_of,
+    union_of,
 )
 from harmony_compiler.typed import Graded, Read, Value
+from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
 TURN = Scalar("turn")
@@ -54,7 +57,28 @@ def graded(value: Value) -> bool:
 
 def is_number(value: Value) -> bool:
     """Whether a value counts as a number: a condition does where its completion decides, as a score."""
-    return value.type in (INT, FLOAT, PERCENT) or (value.type == BOOL and graded(value))
+    return value.type in (INT, FLOAT, PERCENT) or (value.type in (BOOL, JSON) and graded(value))
+
+
+NUMBER = union_of((FLOAT, BOOL))
+"""What arithmetic asks of a value whose type nobody knows yet."""
+
+
+def asked(value: Value, wanted: Type) -> Value:
+    """A value of any type as the one that its use asks for; what it reads must then be of that type."""
+    if value.type != JSON or not isinstance(value.data, Graded):
+        return value
+    formula, wanted = value.data, NUMBER if wanted == FLOAT else wanted
+    if formula.tree[0] == "read":
+        formula = replace(formula, reads=tuple(read._replace(type=wanted) for read in formula.reads))
+    return replace(value, type=FLOAT if wanted == NUMBER else wanted, data=formula)
+
+
+def _asked_alike(value: Value, other: Value) -> Value:
+    """A value of any type that is held against another one."""
+    kind = _kind(other.type)
+    wanted = {"number": FLOAT, "text": STR, "bool": BOOL}.get(kind)
+    return value if wanted is None else asked(value, wanted)
 
 
 # --- parts ----------------------------------------------------------------------------------------------
@@ -66,14 +90,14 @@ def read(name: str, span: Span) -> Value:
 
 
 def read_metadata(key: str, place: Span, span: Span) -> Value:
-    """`metadata.key`: what a template made, so a text. `place` is where the key stands in it."""
-    return Value(STR, Graded(("read", "metadata", key), (Read(key, place),)), span)
+    """`metadata.key`: of the type that its use asks for. `place` is where the key stands in it."""
+    return Value(JSON, Graded(("read", "metadata", key), (Read(key, place),)), span)
 
 
-def member(turn: Value, key: str, span: Span) -> Value:
+def member(turn: Value, key: str, span: Span, type_: Type = STR) -> Value:
     """`turns[0].content`."""
     formula = joined(("member",), [formula_of(turn)], (key,))
-    return Value(STR, formula, span, by_launch=turn.by_launch)
+    return Value(type_, formula, span, by_launch=turn.by_launch)
 
 
 def item(whole: Value, index: Value, span: Span) -> Value:
@@ -82,6 +106,8 @@ def item(whole: Value, index: Value, span: Span) -> Value:
         raise NoValueError(f"items are counted from 0, so there is nothing at {index.data}")
     if is_text(whole):
         type_: Type | None = STR
+    elif whole.type == JSON:
+        type_ = JSON
     else:
         type_ = _common(options_of(whole.type.item)) if isinstance(whole.type, ListOf) else None
     if type_ is None:
@@ -95,11 +121,17 @@ def item(whole: Value, index: Value, span: Span) -> Value:
 def negated(operand: Value, span: Span) -> Value:
     if not is_number(operand):
         raise WrongOperandsError(_as_number(operand))
+    operand = asked(operand, FLOAT)
     return _operation("-", (operand,), FLOAT if operand.type == FLOAT else INT, span)
 
 
 def binary(symbol: str, left: Value, right: Value, span: Span) -> Value:
     """`left symbol right`, of numbers, or `+` of texts."""
+    if symbol == "+" and left.type == right.type == JSON:
+        return _operation(symbol, (left, right), JSON, span)
+    left, right = _asked_alike(left, right), _asked_alike(right, left)
+    if symbol != "+" or is_number(left):
+        left, right = asked(left, FLOAT), asked(right, FLOAT)
     if symbol == "+" and is_text(left) and is_text(right):
         return _operation(symbol, (left, right), STR, span)
     if not (is_number(left) and is_number(right)):
@@ -112,15 +144,19 @@ def binary(symbol: str, left: Value, right: Value, span: Span) -> Value:
 
 def compared(symbol: str, left: Value, right: Value, span: Span) -> Value:
     """`left symbol right` for a comparison or `in`."""
+    if symbol not in ("in", "not in"):
+        left, right = _asked_alike(left, right), _asked_alike(right, left)
+    elif is_text(right):
+        left = asked(left, STR)
     if symbol in ("in", "not in"):
         if isinstance(right.type, ListOf):
             holds = all(_comparable(left.type, option) for option in options_of(right.type.item))
         else:
-            holds = is_text(left) and is_text(right)
+            holds = right.type == JSON or (is_text(left) and is_text(right))
     elif symbol in ("==", "!="):
         holds = _comparable(left.type, right.type)
     else:
-        holds = _kind(left.type) == _kind(right.type) and _kind(left.type) in ("number", "text")
+        holds = _kind(left.type) == _kind(right.type) and _kind(left.type) in ("number", "text", str(JSON))
     if not holds:
         mixed = {_kind(left.type), _kind(right.type)} == {"text", "number"}
         raise WrongOperandsError("`number(…)` reads the number that a text is" if mixed else "")
@@ -134,6 +170,7 @@ def logic(symbol: str, operands: Sequence[Value], span: Span) -> Value:
 
 def chosen(condition: Value, then: Value, otherwise: Value, span: Span) -> Value:
     """`if condition then … else …`, where both branches are of one type or one of them is `none`."""
+    then, otherwise = _asked_alike(then, otherwise), _asked_alike(otherwise, then)
     type_ = _common((then.type, otherwise.type))
     if type_ is None:
         raise WrongOperandsError("both branches must be of one type; `none` goes with each")
@@ -142,6 +179,9 @@ def chosen(condition: Value, then: Value, otherwise: Value, span: Span) -> Value
 
 def called(function: Function, arguments: Sequence[Value], span: Span) -> Value:
     """A function of arguments that it takes."""
+    parameters = (*function.parameters, *(function.parameters[-1],) * len(arguments))
+    wanted = zip(arguments, parameters, strict=False)
+    arguments = [a if len(options_of(type_)) > 1 else asked(a, _plain(type_)) for a, type_ in wanted]
     result = function.result
     if result is None:
         result = INT if all(argument.type in (INT, BOOL) for argument in arguments) else FLOAT
@@ -178,6 +218,10 @@ def joined(head: Formula, parts: Sequence[Graded], behind: Formula = ()) -> Grad
 
 
 # --- types ----------------------------------------------------------------------------------------------
+
+
+def _plain(type_: Type) -> Type:
+    return STR if type_ == REGEX else type_
 
 
 def _kind(type_: Type) -> str:

@@ -10,7 +10,7 @@ from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.lowering import Lowered
-from harmony_compiler.names import close_to
+from harmony_compiler.near import nearest
 from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.registry import Entry, entry_at, keys
 from harmony_compiler.typed import Made
@@ -22,8 +22,8 @@ def unknown_keys(made: Sequence[Made], registry: Path) -> Iterator[Diagnostic]:
     for item in made:
         key = item.values.get("key")
         if issubclass(item.cls, RegistryModel) and isinstance(key, str) and not entry_at(registry, key):
-            suggestion = close_to(key, keys(registry))
-            yield UnknownKey(span=item.given["key"].span, key=key, suggestion=suggestion)
+            near, span = nearest(key, keys(registry)), item.given["key"].span
+            yield UnknownKey(span=span, key=key, suggestion=near.name, fixes=near.quoted().fixes(span))
 
 
 def taken_keys(lowered: Lowered, registry: Path) -> Iterator[Diagnostic]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from harmony_compiler.declarations import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.evaluations import Compare
@@ -19,7 +18,8 @@ from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import GRADER
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.names import Names
+from harmony_compiler.inputs import inputs_of
+from harmony_compiler.modules import Checked
 from harmony_compiler.scores import renumbered
 from harmony_compiler.typed import Made, Value, in_one_line, plain
 from harmony_grammar import syntax
@@ -27,7 +27,15 @@ from harmony_grammar.diagnostics import Diagnostic, Label
 from harmony_grammar.records import Record, field
 from harmony_grammar.source import Span
 
-Declarations: TypeAlias = dict[int, syntax.ValueDeclaration | syntax.InputDeclaration]
+
+class Declared(Record):
+    """A declaration under the name by which the recipe knows it, such as `m.problems` of an import."""
+
+    name: str
+    part: syntax.ValueDeclaration | syntax.InputDeclaration
+
+
+Declarations: TypeAlias = dict[int, Declared]
 """Declarations by the id of the `Made` that each declares."""
 
 
@@ -87,11 +95,11 @@ class _Lowering(Record, frozen=False):
                 return value
 
     def _origin(self, made: Made) -> Origin:
-        declaration = self.names.get(id(made))
+        declared = self.names.get(id(made))
         span = _place(made, self.names)
         written = _cut(in_one_line(made.span)) if issubclass(made.cls, Grader) else made.cls.constructor
-        name = declaration.name.text if declaration else written
-        doc = declaration.doc if declaration else ""
+        name = declared.name if declared else written
+        doc = declared.part.doc if declared else ""
         given = tuple(name for name in made.values if name in made.given)
         entries = {
             key: tuple(in_one_line(entry.span) for entry in value.data)
@@ -133,9 +141,9 @@ def every_made(checked: Checked) -> list[Made]:
     return list(found.values())
 
 
-def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
+def lower(checked: Checked, launch: Launch) -> Lowered:
     """The graph of a recipe without errors, with everything in it; `passes` drop what no output needs."""
-    declarations = _declarations(names, checked)
+    declarations = _declarations(checked)
     lowering = _Lowering(declarations)
     for made in every_made(checked):
         if made.is_node:
@@ -149,30 +157,37 @@ def lower(names: Names, checked: Checked, launch: Launch) -> Lowered:
         nodes=lowering.nodes,
         outputs=tuple(dict.fromkeys((*saves, *evaluations, *unsaved))),
         origins=lowering.origins,
-        inputs={name: _shown(value, lowering) for name, value in checked.inputs.items()},
+        inputs={name: _shown(value, lowering) for name, value in _inputs(checked)},
         launch=launch,
     )
-    warnings = (
-        UnsavedModel(span=_place(lowering.made[ref], declarations), name=lowering.origins[ref].name)
-        for ref in unsaved
-    )
+    warnings = (_unsaved_model(lowering, ref, checked) for ref in unsaved)
     graders = {
-        name: lowering.refs[id(value.data)] for name, value in checked.values.items() if value.type == GRADER
+        part.prefix + name: lowering.refs[id(value.data)]
+        for part in checked.parts
+        for name, value in part.values.items()
+        if value.type == GRADER and id(value.data) in lowering.refs
     }
-    return Lowered(graph, lowering.made, graders, (*warnings, *_keys_twice(checked.saves)))
+    return Lowered(graph, lowering.made, graders, (*warnings, *_keys_twice(checked.saves, lowering)))
 
 
-def _declarations(names: Names, checked: Checked) -> Declarations:
+def _declarations(checked: Checked) -> Declarations:
     """Of several names for one value, the one under which it was written, else the first."""
     found: Declarations = {}
-    for name, declaration in names.declared.items():
-        made = checked.values[name].data
-        if isinstance(made, Made) and not isinstance(declaration, syntax.ImportDeclaration):
-            whole, head = declaration.span, made.head
-            written_here = whole.source is head.source and whole.start <= head.start < whole.end
-            if written_here or id(made) not in found:
-                found[id(made)] = declaration
+    for part in checked.parts:
+        for name, declaration in part.names.declared.items():
+            made = part.values[name].data
+            if isinstance(made, Made) and not isinstance(declaration, syntax.ImportDeclaration):
+                whole, head = declaration.span, made.head
+                written_here = whole.source is head.source and whole.start <= head.start < whole.end
+                if written_here or id(made) not in found:
+                    found[id(made)] = Declared(part.prefix + name, declaration)
     return found
+
+
+def _inputs(checked: Checked) -> Iterator[tuple[str, Value]]:
+    for part in checked.parts:
+        for name in inputs_of(part.names):
+            yield part.prefix + name, part.values[name]
 
 
 def _unsaved(nodes: dict[Ref, Node]) -> list[Ref]:
@@ -184,9 +199,18 @@ def _unsaved(nodes: dict[Ref, Node]) -> list[Ref]:
     return [ref for ref, node in nodes.items() if isinstance(node, Algorithm) and ref not in needed]
 
 
+def _unsaved_model(lowering: _Lowering, ref: Ref, checked: Checked) -> UnsavedModel:
+    """Of a stage of another file, blamed is the import that brings it, in the recipe that is to save it."""
+    name, place = lowering.origins[ref].name, _place(lowering.made[ref], lowering.names)
+    entrance = checked.parts[0].names.declared.get(name.partition(".")[0])
+    if "." not in name or not isinstance(entrance, syntax.ImportDeclaration):
+        return UnsavedModel(span=place, name=name)
+    return UnsavedModel(span=entrance.name.span, name=name, labels=(Label(place, "the stage"),))
+
+
 def _place(made: Made, declarations: Declarations) -> Span:
-    declaration = declarations.get(id(made))
-    return declaration.name.span if declaration else made.head
+    declared = declarations.get(id(made))
+    return declared.part.name.span if declared else made.head
 
 
 def _shown(value: Value, lowering: _Lowering) -> Any:
@@ -197,11 +221,16 @@ def _shown(value: Value, lowering: _Lowering) -> Any:
     return value_to_json(lowering._lowered(data))
 
 
-def _keys_twice(saves: tuple[Made, ...]) -> Iterator[Diagnostic]:
+def _keys_twice(saves: tuple[Made, ...], lowering: _Lowering) -> Iterator[Diagnostic]:
+    """Saves of different models under one key. What is renamed finds a place of its own."""
+
+    def saved(save: Made) -> tuple[Ref, Any]:
+        return lowering.refs[id(save.values["model"])], save.values["merge"]
+
     first: dict[str, Made] = {}
     for save in saves:
         key = save.values["key"]
         earlier = first.setdefault(key, save)
-        if earlier is not save and save.values["if_exists"] != "rename":
+        if save.values["if_exists"] != "rename" and saved(earlier) != saved(save):
             label = Label(earlier.given["key"].span, "the first one")
             yield KeyTwice(span=save.given["key"].span, key=key, labels=(label,))

@@ -7,12 +7,12 @@ the checker's, since only it knows what is in scope at a place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from functools import cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache, cached_property
 from typing import TypeAlias
 
 from harmony_compiler.findings.names import Cycle, DuplicateName, NameOfTheLanguage, SecondRecipe, UnusedValue
-from harmony_compiler.graph.catalogue import LATER, constructor_names
+from harmony_compiler.graph.catalogue import constructor_names
 from harmony_compiler.graph.formulas import FUNCTIONS
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
@@ -35,13 +35,20 @@ class Names(Record):
     again: tuple[Named, ...]
     """Second declarations of a name, which were reported: nothing sees their values."""
     saves: tuple[syntax.SaveDeclaration, ...]
+    mentions: dict[str, dict[str, None]]
+    """By declaration, every name that it mentions."""
     diagnostics: tuple[Diagnostic, ...]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each name in the order."""
+        return {name: place for place, name in enumerate(self.order)}
 
 
 @cache
 def names_of_the_language() -> frozenset[str]:
     """Names that a recipe cannot declare."""
-    return frozenset({"ctx", "env", *GRADED, *FUNCTIONS, *LATER, *constructor_names()})
+    return frozenset({"ctx", "env", *GRADED, *FUNCTIONS, *constructor_names()})
 
 
 def resolve(file: syntax.File) -> Names:
@@ -73,27 +80,49 @@ def resolve(file: syntax.File) -> Names:
                 else:
                     declared[name.text] = declaration
 
-    order, cycles = _order(declared)
+    mentions = {name: dict.fromkeys(m.text for m in mentioned(part)) for name, part in declared.items()}
+    order, cycles = _order(declared, mentions)
     findings.extend(cycles)
-    return Names(file, recipe, declared, order, tuple(again), tuple(saves), tuple(findings))
+    return Names(file, recipe, declared, order, tuple(again), tuple(saves), mentions, tuple(findings))
 
 
-def mentioned(part: object, *, short_keys: bool = True) -> Iterator[syntax.Name]:
+def mentioned(part: object, *, short_keys: bool = True) -> list[syntax.Name]:
     """Every name that an expression or declaration mentions, at any depth.
 
     The key of a short field, `key { … }`, may be a name or merely a key: `short_keys` counts it in.
     """
+    found: list[syntax.Name] = []
+    _collect(part, short_keys, found)
+    return found
+
+
+def _collect(part: object, short_keys: bool, found: list[syntax.Name]) -> None:
+    if isinstance(part, syntax.Name):
+        found.append(part)
+    elif isinstance(part, tuple):
+        for item in part:
+            _collect(item, short_keys, found)
+    elif isinstance(part, syntax.Node):
+        if not short_keys and isinstance(part, syntax.Field) and part.short:
+            part = part.value.fields if isinstance(part.value, syntax.With) else part.value
+            _collect(part, short_keys, found)
+            return
+        for held in vars(part).values():
+            if isinstance(held, syntax.Node | tuple):
+                _collect(held, short_keys, found)
+
+
+def members(part: object) -> Iterator[tuple[str, str]]:
+    """Every `name.member` in an expression or declaration, at any depth."""
     match part:
-        case syntax.Name():
-            yield part
-        case syntax.Field(value=syntax.With() as value, short=True) if not short_keys:
-            yield from mentioned(value.fields, short_keys=False)
+        case syntax.Attribute(value=syntax.Name(text=name), key=key):
+            yield name, key.text
         case syntax.Node():
-            for name in fields(part):
-                yield from mentioned(getattr(part, name), short_keys=short_keys)
+            for inner in fields(part):
+                yield from members(getattr(part, inner))
         case tuple():
             for item in part:
-                yield from mentioned(item, short_keys=short_keys)
+                yield from members(item)
 
 
 def close_to(name: str, known: Iterable[str]) -> str:
@@ -103,39 +132,63 @@ def close_to(name: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.7)), "")
 
 
-def _dependencies(declaration: Named) -> dict[str, None]:
-    """What must have a value before. The condition of an input is asked when all inputs have theirs."""
-    part = declaration.default if isinstance(declaration, syntax.InputDeclaration) else declaration
-    return dict.fromkeys(name.text for name in mentioned(part))
+def _dependencies(declaration: Named, mentions: Iterable[str]) -> dict[str, bool]:
+    """What must have a value before, each with whether it surely is needed.
+
+    The condition of an input is asked when all inputs have theirs. A name in a `filter` may be a column.
+    """
+    if isinstance(declaration, syntax.InputDeclaration):
+        return dict.fromkeys((name.text for name in mentioned(declaration.default)), True)
+    sure = _without_filters(declaration)
+    if sure is declaration:
+        return dict.fromkeys(mentions, True)
+    return dict.fromkeys(mentions, False) | dict.fromkeys((name.text for name in mentioned(sure)), True)
 
 
-def needed(names: Names, roots: Iterable[str]) -> list[str]:
-    """`roots` and everything that they need, conditions of inputs included, in order."""
+def _without_filters(part: object) -> object:
+    """A dataset's expression as it is without its conditions on columns."""
+    if isinstance(part, syntax.ValueDeclaration) and isinstance(part.value, syntax.With):
+        kept = tuple(field for field in part.value.fields if not _is_filter(field))
+        if len(kept) < len(part.value.fields):
+            return (part.value.value, *kept)
+    return part
+
+
+def _is_filter(field: syntax.Field | syntax.Broken) -> bool:
+    return isinstance(field, syntax.Field) and field.key.text == "filter"
+
+
+def needed(names: Names, roots: Iterable[str], known: Collection[str] = ()) -> list[str]:
+    """`roots` and all that they need, conditions of inputs included, in order; without what is `known`."""
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in names.declared and name not in found:
+        if name in names.declared and name not in found and name not in known:
             found.add(name)
-            waiting.extend(mention.text for mention in mentioned(names.declared[name]))
-    return [name for name in names.order if name in found]
+            waiting.extend(names.mentions[name])
+    return sorted(found, key=names.places.__getitem__)
 
 
-def _order(declared: dict[str, Named]) -> tuple[tuple[str, ...], list[Diagnostic]]:
+def _order(
+    declared: dict[str, Named], mentions: Mapping[str, Iterable[str]]
+) -> tuple[tuple[str, ...], list[Diagnostic]]:
     """Dependencies first, by depth-first search without recursion: a recipe may chain thousands of names."""
     findings: list[Diagnostic] = []
     order: list[str] = []
     done: set[str] = set()
     circular: set[str] = set()
-    for start, declaration in declared.items():
+    needs = {name: _dependencies(part, mentions[name]) for name, part in declared.items()}
+    for start in declared:
         path: dict[str, None] = {}
-        stack: list[tuple[str, Iterator[str]]] = []
+        stack: list[tuple[str, Iterator[tuple[str, bool]]]] = []
         if start not in done:
             path[start] = None
-            stack.append((start, iter(_dependencies(declaration))))
+            stack.append((start, iter(needs[start].items())))
         while stack:
             name, rest = stack[-1]
-            following = next((n for n in rest if n in declared and n not in done), None)
+            waits = ((n, sure) for n, sure in rest if n in declared and n not in done)
+            following = next((n for n, sure in waits if sure or n not in path), None)
             if following is None:
                 stack.pop()
                 path.popitem()
@@ -149,7 +202,7 @@ def _order(declared: dict[str, Named]) -> tuple[tuple[str, ...], list[Diagnostic
                 circular.update(members)
             else:
                 path[following] = None
-                stack.append((following, iter(_dependencies(declared[following]))))
+                stack.append((following, iter(needs[following].items())))
     return (*(n for n in order if n not in circular), *(n for n in order if n in circular)), findings
 
 
@@ -167,18 +220,37 @@ def _cycle(members: list[str], declared: dict[str, Named]) -> Cycle:
 
 
 def unused(names: Names, outputs: Collection[str]) -> Iterator[UnusedValue]:
-    """Values that no other declaration mentions; `outputs` (trained models, evaluations) need no other use.
+    """Values that no output needs; `outputs` (trained models, evaluations) need no other use.
 
+    Of a chain of such values the last one is blamed, which nothing mentions; what only it uses goes with it.
     Asked only of a recipe without errors: what could not be read may have been the use. A recipe without
     outputs is there to be imported, and each of its values may be wanted.
     """
     if not outputs:
         return
-    used: set[str] = set()
-    for declaration in names.file.declarations:
-        own = declaration.name.text if isinstance(declaration, Named) else ""
-        used.update(name.text for name in mentioned(declaration) if name.text != own)
-    for name, declaration in names.declared.items():
-        word = declaration.word if isinstance(declaration, syntax.ValueDeclaration) else ""
-        if name not in used and name not in outputs and word not in ("train", "evaluate"):
-            yield UnusedValue(span=declaration.name.span, name=name)
+    mentions = {name: found.keys() - {name} for name, found in names.mentions.items()}
+    roots = {name for name, part in names.declared.items() if name in outputs or _is_output(part)}
+    for part in (*names.saves, *((names.recipe,) if names.recipe else ())):
+        roots.update(mention.text for mention in mentioned(part))
+    needless = mentions.keys() - _reached(roots, mentions)
+    used = {mention for name in needless for mention in mentions[name]}
+    for name in names.declared:
+        if name in needless and name not in used:
+            along = _reached([name], mentions) & needless - {name}
+            dropped = ", ".join(f"`{other}`" for other in names.declared if other in along)
+            yield UnusedValue(span=names.declared[name].name.span, name=name, dropped=dropped)
+
+
+def _is_output(declaration: Named) -> bool:
+    return isinstance(declaration, syntax.ValueDeclaration) and declaration.word in ("train", "evaluate")
+
+
+def _reached(roots: Iterable[str], mentions: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in mentions and name not in found:
+            found.add(name)
+            waiting.extend(mentions[name])
+    return found

@@ -6,17 +6,19 @@ Constants are computed here and now (`arithmetic`), what depends on a completion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from harmony_compiler import arithmetic, formulas, scores
 from harmony_compiler.construct import Desk
+from harmony_compiler.filters import Row
 from harmony_compiler.findings.graph import LaunchDecidesNodes
-from harmony_compiler.findings.types import Impossible, NoSuchMember, WrongOperand
+from harmony_compiler.findings.types import Impossible, NoSuchMember, NoValueByItself, WrongOperand
 from harmony_compiler.fitting import describe
 from harmony_compiler.formulas import graded
-from harmony_compiler.graph.types import BOOL, GRADER, INT, NONE, STR, Type
-from harmony_compiler.names import close_to
+from harmony_compiler.graph.types import BOOL, GRADER, INT, JSON, NONE, STR, Type
+from harmony_compiler.names import Named
+from harmony_compiler.near import nearest
 from harmony_compiler.typed import Graded, Made, Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.records import replace
@@ -28,6 +30,30 @@ class Reader(Desk, Protocol):
 
     @property
     def run_name(self) -> str: ...
+
+    @property
+    def declared(self) -> Mapping[str, Named]: ...
+
+    @property
+    def values(self) -> Mapping[str, Value]: ...
+
+    @property
+    def imported(self) -> Mapping[str, Reader]:
+        """The imported files, by the names that the recipe gives them."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the recipe's names are not known."""
+        ...
+
+    @property
+    def lost_names(self) -> bool: ...
+
+    @property
+    def row(self) -> Row | None:
+        """Inside a filter, the row whose columns are names."""
+        ...
 
     def condition(self, expression: syntax.Expression, place: str) -> Value:
         """The value of an expression that must be true or false."""
@@ -105,7 +131,8 @@ def logic(reader: Reader, expression: syntax.Binary) -> Value:
 
 def comparison(reader: Reader, expression: syntax.Compare) -> Value:
     operands, span = tuple(reader.value(operand) for operand in expression.operands), expression.span
-    if any(operand.unknown for operand in operands):
+    lost = (isinstance(operand.data, Made) and operand.data.lost for operand in operands)
+    if any(operand.unknown for operand in operands) or any(lost):
         return unknown(span)
     holds = Value(BOOL, True, span)
     for symbol, left, right in zip(expression.operators, operands, operands[1:], strict=False):
@@ -177,13 +204,17 @@ def decided(reader: Reader, chosen: Value, by: Value) -> Value:
 
 def attribute(reader: Reader, expression: syntax.Attribute) -> Value:
     base, key, span = expression.value, expression.key, expression.span
-    if isinstance(base, syntax.Name) and base.text == "metadata":
+    if isinstance(base, syntax.Name) and base.text == "metadata" and reader.row is None:
         return formulas.read_metadata(key.text, key.span, span)
     if isinstance(base, syntax.Name) and base.text == "ctx":
         return _of_launch(reader, key, span)
+    if isinstance(base, syntax.Name) and base.text in reader.imported and not reader.closed:
+        return _of_file(reader, base.text, key, span)
     value = reader.value(base)
     if value.type == formulas.TURN and key.text in formulas.MEMBERS:
         return _tried(reader, ".", (value,), span, lambda: formulas.member(value, key.text, span))
+    if value.type == JSON and graded(value) and reader.row is not None:  # a record inside the row
+        return _tried(reader, ".", (value,), span, lambda: formulas.member(value, key.text, span, JSON))
     fields = value.data if isinstance(value.data, dict) else {}
     if key.text in fields:
         return decided(reader, fields[key.text].at(span), value)
@@ -207,17 +238,48 @@ def _of_launch(reader: Reader, key: syntax.Identifier, span: Span) -> Value:
     return Value(type_, data, span, by_launch=True)
 
 
+def _of_file(reader: Reader, name: str, key: syntax.Identifier, span: Span) -> Value:
+    """A value of an imported file."""
+    file = reader.imported[name]
+    if isinstance(file.declared.get(key.text), syntax.ImportDeclaration):
+        meaning = f"an import in the file of `{name}`, and known only there"
+        mend = "import its file here too, or give the value a name there"
+        both = f"{name}.{key.text}"
+        reader.report(NoValueByItself(span=key.span, name=both, meaning=meaning, mend=mend))
+    elif key.text in file.values:
+        return replace(file.values[key.text], span=span, named=True)
+    elif key.text not in file.declared and not file.lost_names:  # else it is part of a circle
+        _no_member(reader, key, f"`{name}`", tuple(members_of(file)))
+    return unknown(span)
+
+
+def members_of(file: Reader) -> Iterator[str]:
+    """The names in a file that a recipe which imports it can use."""
+    for name, declaration in file.declared.items():
+        if not isinstance(declaration, syntax.ImportDeclaration):
+            yield name
+
+
 def _no_member(reader: Reader, key: syntax.Identifier, what: str, members: Iterable[str]) -> None:
-    known, suggestion = ", ".join(members), close_to(key.text, members)
-    reader.report(NoSuchMember(span=key.span, what=what, key=key.text, known=known, suggestion=suggestion))
+    known, near = ", ".join(members), nearest(key.text, members)
+    closed = what == "`ctx`" or members is formulas.MEMBERS
+    finding = NoSuchMember(
+        span=key.span,
+        what=what,
+        key=key.text,
+        known=known,
+        suggestion=near.name,
+        fixes=near.fixes(key.span, closed=closed),
+    )
+    reader.report(finding)
 
 
 def index(reader: Reader, expression: syntax.Index) -> Value:
     """`s[i]`: the i-th item of a list or character of a text; `none` or `""` beyond the end."""
     base, span = expression.value, expression.span
-    if isinstance(base, syntax.Name) and base.text == "metadata":
+    if isinstance(base, syntax.Name) and base.text == "metadata" and reader.row is None:
         return _metadata_at(reader, expression)
-    whole, at = reader.value(base), reader.value(expression.index)
+    whole, at = reader.value(base), formulas.asked(reader.value(expression.index), INT)
     if not isinstance(at.data, Graded) or at.type != INT:
         at = reader.fitted(at, INT, "an index")
     if whole.unknown or at.unknown:

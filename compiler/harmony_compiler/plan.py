@@ -12,15 +12,15 @@ from typing import Any
 
 from harmony_compiler.files import DISK, Files
 from harmony_compiler.formula_text import formula_text, quoted
-from harmony_compiler.graph.algorithms import Grpo, Sft
-from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.datasets import Drawn, JsonLines, LiteralRows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph, value_from_json
 from harmony_compiler.graph.models import Reloaded
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.types import FORMULA
+from harmony_compiler.graph.types import CONDITION, FORMULA, options_of
 from harmony_compiler.graph.values import Ref
 from harmony_grammar.records import Record
 
@@ -36,17 +36,17 @@ def count(graph: Graph, files: Files) -> Counts:
     counts = Counts({}, {})
     for ref, node in graph.nodes.items():
         match node:
-            case Rows():
+            case Drawn():
                 counts.rows[ref] = _rows(node, files)
-            case Sft(steps=None) | Grpo(steps=None):
-                rows = counts.rows[node.dataset]
+            case Algorithm(steps_given=None):
+                rows = counts.rows[node.dataset]  # type: ignore[attr-defined]  # each algorithm has one
                 counts.steps[ref] = None if rows is None else node.steps_over(rows)
-            case Sft() | Grpo():
-                counts.steps[ref] = node.steps
+            case Algorithm():
+                counts.steps[ref] = node.steps_given
     return counts
 
 
-def _rows(node: Rows, files: Files) -> int | None:
+def _rows(node: Drawn, files: Files) -> int | None:
     match node:
         case LiteralRows(split="train"):
             rows = len(node.items)
@@ -86,7 +86,8 @@ def plan_text(graph: Graph, files: Files = DISK) -> str:
 
 def _title(graph: Graph, ref: Ref, counts: Counts) -> str:
     node, origin, name = graph.nodes[ref], graph.origins[ref], _name(graph, ref)
-    declared = name.isidentifier() and origin.name != node.constructor
+    parts = name.split(".")  # of an imported value: `m.problems`
+    declared = all(part.isidentifier() for part in parts) and origin.name != node.constructor
     title = f"{name} = {node.constructor}" if declared else name
     facts = [f"{origin.file}:{origin.line}"]
     for counted, thing in ((counts.rows, "row"), (counts.steps, "step")):
@@ -112,7 +113,9 @@ def _fields(graph: Graph, ref: Ref) -> Iterator[str]:
     node, origin = graph.nodes[ref], graph.origins[ref]
     for name, spec in schema(type(node)).items():
         value = getattr(node, name)
-        if spec.type == FORMULA:
+        if CONDITION in options_of(spec.type) and value is not None:
+            yield f"  {name} = {formula_text(value)}"
+        elif spec.type == FORMULA:
             graders = [_name(graph, part) for part in graph.needs(ref)]
             yield f"  {name} = {formula_text(value, graders)}"
         elif name in origin.entries:

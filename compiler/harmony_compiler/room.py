@@ -7,10 +7,8 @@ known.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from harmony_compiler.files import Files
@@ -18,15 +16,14 @@ from harmony_compiler.findings.data import CutPrompts
 from harmony_compiler.findings.resources import NoRoomForPrompts, PromptTooLong
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Rows
-from harmony_compiler.graph.models import LocalModel, Reloaded, ScratchModel
-from harmony_compiler.heads import Heads
+from harmony_compiler.graph.models import LocalModel, ScratchModel
+from harmony_compiler.heads import Head, Heads
+from harmony_compiler.lineage import origin, setting
+from harmony_compiler.model_config import config_of, stated
 from harmony_compiler.templates import pieces
 from harmony_compiler.typed import UNKNOWN_DATA, Made
 from harmony_grammar.diagnostics import Diagnostic, Label
 from harmony_grammar.source import Span
-
-LARGEST_CONFIG = 1024 * 1024
-"""How much of a model's `config.json` is read, in bytes."""
 
 MARKS = re.compile("<(?:pad|unk|bos|eos|system|user|assistant)>")
 """Texts that are one token of the built-in tokenizer."""
@@ -102,6 +99,8 @@ def _checked(stage: Made, dataset: Made, heads: Heads, files: Files) -> Iterator
 
 def _too_long(prompts: _Prompts, dataset: Made, model: _Answering, asked: _Asked) -> Iterator[Diagnostic]:
     longest = max(prompts.tokens, default=0)
+    if longest + asked.max_tokens <= model.context:
+        return
     over = sum(tokens + asked.max_tokens > model.context for tokens in prompts.tokens)
     dropped = "on_too_long" in dataset.given and dataset.values["on_too_long"] == "drop"
     if not over or not prompts.certain or (dropped and over < len(prompts.tokens)):
@@ -135,7 +134,7 @@ def _labels(model: _Answering) -> tuple[Label, ...]:
 
 
 def _models(stage: Made) -> Iterator[Made]:
-    for name in ("model", "models"):
+    for name in (stage.cls.trains if issubclass(stage.cls, Algorithm) else "models",):
         value = stage.values.get(name)
         for model in value if isinstance(value, tuple) else (value,):
             if isinstance(model, Made):
@@ -144,32 +143,15 @@ def _models(stage: Made) -> Iterator[Made]:
 
 def _answering(model: Made, files: Files) -> _Answering | None:
     """What is known about a model's context, from where it was first made; None where nothing is."""
-    own_template = True
-    while issubclass(model.cls, Reloaded | Algorithm):
-        own_template = own_template and model.values.get("chat_template") is None
-        origin: Any = model.values["source" if issubclass(model.cls, Reloaded) else "model"]
-        if not isinstance(origin, Made):
-            return None
-        model = origin
-    if issubclass(model.cls, ScratchModel) and isinstance(model.values["context"], int):
-        chars = model.values["tokenizer"] == "chars" and model.values["chat_template"] is None
-        return _Answering(model.values["context"], model.given["context"].span, chars and own_template)
-    if issubclass(model.cls, LocalModel) and isinstance(model.values["path"], str):
-        context = _context_of(Path(model.values["path"]) / "config.json", files)
+    source = origin(model)
+    if source is None:
+        return None
+    if issubclass(source.cls, ScratchModel) and isinstance(source.values["context"], int):
+        chars = source.values["tokenizer"] == "chars" and setting(model, "chat_template") is None
+        return _Answering(source.values["context"], source.given["context"].span, chars)
+    if issubclass(source.cls, LocalModel) and isinstance(source.values["path"], str):
+        context = stated(config_of(source.values["path"], files), "max_position_embeddings", "n_positions")
         return None if context is None else _Answering(context, None, chars=False)
-    return None
-
-
-def _context_of(config: Path, files: Files) -> int | None:
-    """The context that a model's configuration states."""
-    try:
-        read: Any = json.loads(files.head(config, LARGEST_CONFIG))
-    except (OSError, ValueError, RecursionError):
-        return None  # what is wrong with the folder, the run says
-    for part in (read, read.get("text_config") if isinstance(read, dict) else None):
-        for name in ("max_position_embeddings", "n_positions"):
-            if isinstance(part, dict) and isinstance(part.get(name), int):
-                return int(part[name])
     return None
 
 
@@ -194,23 +176,34 @@ class _Prompts(NamedTuple):
         if len(turns) < len(templates) or None in turns or UNKNOWN_DATA in limits or head.place is None:
             return None
         parts = [piece for turn in turns if turn for piece in turn]
-        names = [name for _, name in parts if name]
-        rows = [
-            (number, row)
-            for number, row in enumerate(head.rows[: min(limits, default=None)])
-            if all(row.get(name) is not None for name in names)  # else no template is filled
-        ]
-        counts = [_lengths(row[name] for _, row in rows) for name in names]
-        fixed = 2 + len(turns) + sum(_lengths(text for text, _ in parts))
-        tokens = [fixed + sum(lengths) for lengths in zip(*counts, strict=True)] or [fixed] * len(rows)
-        certain = values["split"] == "train" and not (values["shuffle"] and limits)
+        limit = min(limits, default=len(head.rows))
+        columns = [_lengths(head, name)[:limit] for _, name in parts if name]
+        fixed = 2 + len(turns) + sum(_length(text) for text, _ in parts)
+        numbers: Sequence[int] = range(min(limit, len(head.rows)))
+        if any(None in column for column in columns):  # a template that prints null is filled with nothing
+            numbers = [row for row in numbers if all(column[row] is not None for column in columns)]
+            columns = [[column[row] for row in numbers] for column in columns]
+        counts = columns[0] if len(columns) == 1 else list(map(sum, zip(*columns, strict=True)))
+        tokens = [fixed + count for count in counts] if columns else [fixed] * len(numbers)
+        whole = values["split"] == "train" and values["filter"] is None
         place = head.place
-        return _Prompts(tokens, lambda prompt: place(rows[prompt][0]), certain)
+        certain = whole and not (values["shuffle"] and limits)
+        return _Prompts(tokens, lambda prompt: place(numbers[prompt]), certain)
 
 
-def _lengths(values: Iterable[Any]) -> list[int]:
-    """The tokens of texts, and of what a template writes for other values."""
-    texts = [value if isinstance(value, str) else str(value) for value in values]
-    if any("<" in text for text in texts):
-        texts = [MARKS.sub("x", text) for text in texts]
-    return [len(text) for text in texts]
+def _lengths(head: Head, name: str) -> list[Any]:
+    """The tokens of a column's texts, and of what a template writes for other values; None for null."""
+
+    def find() -> list[int | None]:
+        column = head.table.column(name)
+        if set(map(type, column)) <= {str} and "<" not in "".join(column):
+            return list(map(len, column))
+        return [None if value is None else _length(value) for value in column]
+
+    found: list[int | None] = head.table.fact(("tokens", name), find)
+    return found
+
+
+def _length(value: Any) -> int:
+    text = value if isinstance(value, str) else str(value)
+    return len(MARKS.sub("x", text) if "<" in text else text)

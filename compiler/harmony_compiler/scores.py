@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harmony_compiler.arithmetic import WrongOperandsError, refuse_zero
-from harmony_compiler.formulas import formula_of, is_number, joined
+from harmony_compiler.formulas import asked, formula_of, is_number, joined
 from harmony_compiler.graph.formulas import Formula as Tree
 from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.node import Constructor, schema
@@ -27,6 +27,7 @@ MEND = (
 
 def as_grader(value: Value) -> Value | None:
     """A per-completion number or condition as a grader; None for any other value."""
+    value = asked(value, FLOAT)
     if not isinstance(value.data, Graded) or value.type not in (BOOL, INT, FLOAT):
         return None
     return _made(Formula, {"expression": Value(FORMULA, value.data, value.span)}, value.span)

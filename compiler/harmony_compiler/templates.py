@@ -5,21 +5,16 @@ What the variables may be is the caller's: columns of a dataset, or what a grade
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from harmony_compiler.expressions import FILTERS, GLOBALS, read_expressions
 from harmony_compiler.findings.data import BrokenTemplate, UnknownFilter
 from harmony_compiler.graph.types import TEMPLATE
-from harmony_compiler.names import close_to
+from harmony_compiler.near import nearest
 from harmony_compiler.typed import Made, Read, Value
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Span
-
-_NAME = r"(?!(?:[Tt]rue|[Ff]alse|[Nn]one|and|else|if|in|is|not|or)\b)([A-Za-z_]\w*)"
-_WORD = rf"\{{\{{\s*{_NAME}(?:\.([A-Za-z_]\w*))?\s*\}}\}}"
-_PLAIN_VARIABLE = re.compile(_WORD, re.ASCII)
-_PLAIN_TEMPLATE = re.compile(rf"(?:[^{{}}]|{_WORD})*", re.ASCII)
 
 
 class Variable(NamedTuple):
@@ -31,23 +26,38 @@ class Variable(NamedTuple):
 
 
 def templates_of(made: Made) -> Iterator[Value]:
-    """The templates in the fields of a constructor."""
-    for value in made.given.values():
-        if value.type == TEMPLATE:
-            yield value
-        elif isinstance(value.data, dict):
-            yield from (part for part in value.data.values() if part.type == TEMPLATE)
+    """The templates that a recipe wrote in the fields of a constructor."""
+    for value in made.written.values():
+        yield from _templates_in(value)
+
+
+def _templates_in(value: Value) -> Iterator[Value]:
+    if value.type == TEMPLATE:
+        yield value
+    elif isinstance(value.data, dict | tuple):
+        for part in value.data.values() if isinstance(value.data, dict) else value.data:
+            yield from _templates_in(part)
 
 
 def read_template(template: Value, findings: list[Diagnostic]) -> list[Variable]:
     """The variables that a template reads; what is wrong with it goes to `findings`."""
-    text: str = template.data
-    if not _PLAIN_TEMPLATE.fullmatch(text):
+    expressions = read_expressions(template.data)
+    if expressions is None:
         return _read_jinja(template, findings)
     found: list[Variable] = []
-    for match in _PLAIN_VARIABLE.finditer(text):
-        key = (Read(match[2], _inside(template, match.start(2), match.end(2))),) if match[2] else ()
-        found.append(Variable(match[1], _inside(template, match.start(1), match.end(1)), key))
+    for expression in expressions:
+        for name in expression.filters:
+            if name.text not in FILTERS:
+                span, near = _inside(template, name.start, name.end), nearest(name.text, FILTERS)
+                fixes = near.fixes(span, closed=True)
+                finding = UnknownFilter(
+                    span=span, kind="filter", name=name.text, suggestion=near.name, fixes=fixes
+                )
+                findings.append(finding)
+        if expression.name.text not in GLOBALS:
+            name, key = expression.name, expression.key
+            keys = (Read(key.text, _inside(template, key.start, key.end)),) if key else ()
+            found.append(Variable(name.text, _inside(template, name.start, name.end), keys))
     return found
 
 
@@ -56,12 +66,12 @@ def pieces(text: str) -> tuple[tuple[str, str], ...] | None:
 
     None for a template that needs more than that.
     """
-    matches = list(_PLAIN_VARIABLE.finditer(text))
-    if not _PLAIN_TEMPLATE.fullmatch(text) or any(match[2] for match in matches):
+    found = read_expressions(text)
+    if found is None or any(not e.plain or e.name.text in GLOBALS for e in found):
         return None
-    starts = [0, *(match.end() for match in matches)]
-    ends = [*(match.start() for match in matches), len(text)]
-    names = [*(match[1] for match in matches), ""]
+    starts = [0, *(expression.end for expression in found)]
+    ends = [*(expression.start for expression in found), len(text)]
+    names = [*(expression.name.text for expression in found), ""]
     return tuple((text[start:end], name) for start, end, name in zip(starts, ends, names, strict=True))
 
 
@@ -86,8 +96,11 @@ def _read_jinja(template: Value, findings: list[Diagnostic]) -> list[Variable]:
             known: dict[str, Any] = environment.filters if is_filter else environment.tests
             if node.name not in known:
                 span = _place(template, words, node.name, after="|" if is_filter else "is")
-                suggestion = close_to(node.name, known)
-                findings.append(UnknownFilter(span=span, kind=kind, name=node.name, suggestion=suggestion))
+                near = nearest(node.name, known)
+                fixes = near.fixes(span, closed=True)
+                findings.append(
+                    UnknownFilter(span=span, kind=kind, name=node.name, suggestion=near.name, fixes=fixes)
+                )
                 known[node.name] = str  # said once; the variables are looked for all the same
         undeclared = sorted(meta.find_undeclared_variables(tree) - set(environment.globals))
         keys: dict[str, dict[str, Read]] = {name: {} for name in undeclared}

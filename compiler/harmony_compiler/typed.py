@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.graph.node import Constructor, Node
-from harmony_compiler.graph.types import UNKNOWN, Type
+from harmony_compiler.graph.types import JSON, UNKNOWN, Type
 from harmony_grammar import syntax
 from harmony_grammar.records import Record, replace
 from harmony_grammar.source import Span
@@ -27,10 +27,12 @@ UNKNOWN_DATA: Final = _Unknown()
 
 
 class Read(NamedTuple):
-    """A place where a key of the row's metadata is read."""
+    """A place where a key of the row's metadata, or in a filter a column, is read."""
 
     key: str
     span: Span
+    type: Type = JSON
+    """What its use asks for."""
 
 
 class Graded(Record):
@@ -61,7 +63,7 @@ class Value(Record):
 
     @property
     def unknown(self) -> bool:
-        return self.type == UNKNOWN
+        return self.type is UNKNOWN
 
     @property
     def shows_launch(self) -> bool:
@@ -94,6 +96,15 @@ class Made(Record, eq=False):
     """The whole expression; `head` is the constructor's name in it."""
     lost: bool = False
     """A field could not be read: what seems missing may have been in it."""
+    recognised: frozenset[str] = frozenset()
+    """Fields of a dataset that a known layout filled in, among `given` as if the recipe had written them."""
+    metadata: dict[str, Type] | None = None
+    """The metadata of a dataset's rows; None where it is not known."""
+
+    @property
+    def written(self) -> dict[str, Value]:
+        """What the recipe itself wrote."""
+        return {name: value for name, value in self.given.items() if name not in self.recognised}
 
     @property
     def is_node(self) -> bool:

@@ -93,7 +93,11 @@ class _Balancer:
         words = self.tokens[index : index + 3]
         if words[0].indent > self.stack[-1].indent and len(self.stack) > 1:
             return False
-        if len(words) < 3 or words[1].kind not in ("NAME", "STRING"):
+        if (
+            len(words) < 3
+            or words[0].text not in DECLARATION_WORDS
+            or words[1].kind not in ("NAME", "STRING")
+        ):
             return False
         expected = {"RECIPE": "{", "IMPORT": "as", "INPUT": ":", "VALUE": "=", "SAVE": "as"}
         return words[2].kind == expected[DECLARATION_WORDS[words[0].text]]
@@ -160,11 +164,18 @@ class _Balancer:
         place = self._end_of_content(opened, limit)
         same_line = self._same_line(opened.index, place - 1)
         layout = (" " if opened.closer == "}" else "") if same_line else "\n" + " " * opened.indent
-        self.findings.append(
-            errors.UnclosedBracket.of(
-                self._span(opened.index), opened.closer, self._behind(place - 1), layout + opened.closer
-            )
+        # What follows on the line, or on a line that is no declaration, may have been meant to stand inside.
+        ends = place >= len(self.tokens) or (
+            self.tokens[place].indent >= 0 and (same_line or self._is_declaration(place))
         )
+        finding = errors.UnclosedBracket.of(
+            self._span(opened.index),
+            opened.closer,
+            self._behind(place - 1),
+            layout + opened.closer,
+            safe=ends,
+        )
+        self.findings.append(finding)
         self._know_pair(opened, place - 1)
         self.added.append((place, opened.closer))
         self.already_closed.append(opened.closer)
@@ -182,6 +193,8 @@ class _Balancer:
             ends_line = inline and before.kind not in OPERATORS and before.kind != ","
             if token.indent >= 0 and (token.indent <= opened.indent or ends_line):
                 return index
+            if opened.closer == ")" and token.kind == "{" and before.kind in ("STRING", "RAW", "NUMBER"):
+                return index  # a block belongs to what is called, not to a literal
             if opened.closer == "]" and token.kind == "=":
                 item = index - 2
                 return item if item > opened.index and self.tokens[item].kind == "," else index
@@ -250,7 +263,8 @@ class _Balancer:
                 if token.kind != "}" or not self._same_line(index, closer):
                     return None
                 separated = indent >= 0 or self.tokens[index - 1].kind in ("{", "(", ",")
-                if begins_field(self.tokens[index : index + 2]) and not separated:
+                declared = self.tokens[index - 1].indent == 0 and not around.closer  # `let a = b }`
+                if begins_field(self.tokens[index : index + 2]) and not separated and not declared:
                     return index
             elif indent > token.indent:
                 deeper = index

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeVar
 
 from harmony_grammar import literals, syntax
-from harmony_grammar import syntax_errors as errors
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.lexer import STRINGS, Token
+from harmony_grammar.literal_errors import BadEscape
 from harmony_grammar.records import replace
 from harmony_grammar.source import Source, Span
 from harmony_grammar.syntax import Broken, Expression, Field, Identifier, Node, Text, TypeExpression
@@ -122,7 +122,7 @@ class Builder:
         if token.kind not in STRINGS:
             return self._identifier(token)
         text = self.text(token)
-        self.findings.extend(errors.BadEscape.at(span) for span in text.bad_escapes)
+        self.findings.extend(BadEscape.at(span) for span in text.bad_escapes)
         return Identifier(text.span, text.value)
 
     def _identifier(self, token: Token) -> Identifier:

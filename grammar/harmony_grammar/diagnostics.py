@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import ClassVar, Literal, dataclass_transform
 
+from harmony_grammar.masking import masked
 from harmony_grammar.records import Record, fields
 from harmony_grammar.source import Span
 
@@ -56,6 +57,26 @@ class Fix(Record):
     applicability: Literal["safe", "unsafe"] = "unsafe"
 
 
+def change(message: str, span: Span, text: str, *, safe: bool = False) -> tuple[Fix, ...]:
+    """The fix that writes `text` in place of `span`."""
+    return (Fix(message, (Edit(span, text),), "safe" if safe else "unsafe"),)
+
+
+def enclose(message: str, span: Span, before: str, after: str, *, off: int = 0, safe: bool = False) -> Fix:
+    """The fix that writes `before` and `after` around `span`, in place of `off` characters at both ends.
+
+    What stands between is no part of it: a text may be a secret, which no finding repeats.
+    """
+    opening = Edit(Span(span.source, span.start, span.start + off), before)
+    closing = Edit(Span(span.source, span.end - off, span.end), after)
+    return Fix(message, (opening, closing), "safe" if safe else "unsafe")
+
+
+def meant(span: Span, text: str, *, safe: bool = False) -> tuple[Fix, ...]:
+    """The fix that writes what was probably meant; none where nothing comes near."""
+    return change(f"write `{text}`", span, text, safe=safe) if text else ()
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Diagnostic(Record, kw_only=True):
     """One finding. Subclasses set the words; `span` is the cause, `labels` are further places."""
@@ -66,10 +87,14 @@ class Diagnostic(Record, kw_only=True):
     label: ClassVar[str] = ""
     notes: ClassVar[tuple[str, ...]] = ()
     help: ClassVar[str] = ""
+    secret: ClassVar[bool] = False
+    """Whether what stands at `span` must not be shown."""
 
     span: Span
     labels: tuple[Label, ...] = ()
     fixes: tuple[Fix, ...] = ()
+    hides: tuple[Span, ...] = ()
+    """Further places where a secret stands."""
 
     def __init_subclass__(cls, *, kw_only: bool = True) -> None:
         super().__init_subclass__(kw_only=kw_only)
@@ -86,7 +111,7 @@ class Diagnostic(Record, kw_only=True):
         values = {name: getattr(self, name) for name in fields(self)}
         notes = (_say(note, values) for note in self.notes)
         return Words(
-            message=self.message.format_map(values),
+            message=masked(self.message.format_map(values)),
             label=_say(self.label, values),
             notes=tuple(note for note in notes if note),
             help=_say(self.help, values),
@@ -104,7 +129,7 @@ class Words(Record):
 
 def _say(template: str, values: Mapping[str, object]) -> str:
     named = (name for _, name, _, _ in Formatter().parse(template) if name)
-    return "" if any(values[name] == "" for name in named) else template.format_map(values)
+    return "" if any(values[name] == "" for name in named) else masked(template.format_map(values))
 
 
 def sort_key(finding: Diagnostic) -> tuple[str, int, int, str]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from harmony_grammar import literal_errors
 from harmony_grammar import syntax_errors as errors
 from harmony_grammar._tables import RESERVED, SCANNER
 from harmony_grammar.diagnostics import Diagnostic, Edit, Fix
@@ -94,13 +95,13 @@ def scan(source: Source) -> Scan:
 
 
 _FAULTS: dict[str, type[errors.SyntaxFinding]] = {
-    "UNCLOSED_LONG": errors.UnclosedString,
-    "UNCLOSED": errors.UnclosedString,
-    "QUOTE_IN_TEMPLATE": errors.QuoteInTemplate,
-    "SINGLE_QUOTED": errors.SingleQuotes,
-    "LEADING_POINT": errors.LeadingPoint,
-    "FOREIGN_WORD": errors.ForeignLetters,
-    "STRAY": errors.StrayCharacter,
+    "UNCLOSED_LONG": literal_errors.UnclosedString,
+    "UNCLOSED": literal_errors.UnclosedString,
+    "QUOTE_IN_TEMPLATE": literal_errors.QuoteInTemplate,
+    "SINGLE_QUOTED": literal_errors.SingleQuotes,
+    "LEADING_POINT": literal_errors.LeadingPoint,
+    "FOREIGN_WORD": literal_errors.ForeignLetters,
+    "STRAY": literal_errors.StrayCharacter,
 }
 
 
@@ -113,12 +114,17 @@ def _faulty(token: Token, tokens: list[Token], source: Source) -> tuple[Token, l
     if token.text == "%" and tokens and tokens[-1].kind == "NUMBER":
         number = tokens[-1]
         tokens[-1] = number._replace(kind="BROKEN")
-        return broken, [errors.DetachedPercent.between(source.span(number.start, number.end), span)]
+        return broken, [literal_errors.DetachedPercent.between(source.span(number.start, number.end), span)]
     if token.kind in ("UNCLOSED", "UNCLOSED_LONG"):
-        long = token.kind == "UNCLOSED_LONG"
-        quotes, where = ('"' * 3, "where the text ends") if long else ('"', "on the same line")
-        opening = source.span(token.start, token.start + token.text.index('"') + len(quotes))
-        return broken, [errors.UnclosedString(span=opening, quotes=quotes, where=where)]
+        quotes = 3 if token.kind == "UNCLOSED_LONG" else 1
+        opening = source.span(token.start, token.start + token.text.index('"') + quotes)
+        return broken, [literal_errors.UnclosedString.of(opening, span)]
+    if token.kind == "LEADING_POINT" and tokens and tokens[-1].kind == "NUMBER":
+        number = tokens[-1]
+        if number.end == token.start:  # `1.2.3`
+            tokens.pop()
+            whole = source.span(number.start, token.end)
+            return broken._replace(start=number.start), [literal_errors.MalformedNumber.at(whole)]
     return broken, [_FAULTS[token.kind].at(span)]
 
 

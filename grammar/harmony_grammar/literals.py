@@ -10,12 +10,11 @@ import math
 import re
 from typing import NamedTuple
 
-from harmony_grammar import syntax_errors as errors
+from harmony_grammar import literal_errors as errors
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Span
 from harmony_grammar.syntax import Broken, Duration, Number, Percent, Text
 
-UNITS = ("ms", "s", "min", "h", "d")
 LARGEST_INT = 2**63 - 1
 
 _NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][+-]?[0-9]+)?)(.*)")
@@ -30,12 +29,15 @@ def number(span: Span) -> tuple[Number | Percent | Duration | Broken, Diagnostic
     found = _NUMBER.match(span.text)
     assert found
     digits, unit = found.groups()
-    if unit not in ("", "%", *UNITS):
-        return Broken(span), _bad_unit(span, digits, unit)
+    if unit not in ("", "%", *errors.UNITS):
+        place = Span(span.source, span.start + len(digits), span.end)
+        return Broken(span), errors.UnknownUnit.of(digits, place)
     try:
         value = float(digits) if re.search("[.eE]", digits) else int(digits[:400])
     except ValueError:
-        return Broken(span), errors.MalformedNumber(span=span, number=digits)
+        return Broken(span), errors.MalformedNumber.at(
+            Span(span.source, span.start, span.start + len(digits))
+        )
     if isinstance(value, float) and math.isinf(value):
         return Broken(span), errors.NumberTooLarge(span=span, limit="1.8e308, the largest float")
     if isinstance(value, int) and value > LARGEST_INT:
@@ -45,22 +47,6 @@ def number(span: Span) -> tuple[Number | Percent | Duration | Broken, Diagnostic
     if unit == "%":
         return Percent(span, value), None
     return Duration(span, value, unit), None
-
-
-def _bad_unit(span: Span, digits: str, unit: str) -> Diagnostic:
-    place = Span(span.source, span.start + len(digits), span.end)
-    likely = {
-        "sec": "s",
-        "secs": "s",
-        "m": "min",
-        "mins": "min",
-        "hr": "h",
-        "hrs": "h",
-        "day": "d",
-        "days": "d",
-    }
-    suggestion = likely.get(unit.lower(), unit.lower() if unit.lower() in UNITS else "")
-    return errors.UnknownUnit(span=place, unit=unit, suggestion=f"{digits}{suggestion}" if suggestion else "")
 
 
 # --- strings --------------------------------------------------------------------------------------------

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from harmony_grammar import syntax_errors as errors
 from harmony_grammar._tables import RESERVED
 from harmony_grammar.automaton import END, MAX_DEPTH, Fault
-from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.diagnostics import Diagnostic, change, meant
+from harmony_grammar.foreign import (
+    detached_unit,
+    foreign_comment,
+    malformed_number,
+    operator_elsewhere,
+    string_prefix,
+)
 from harmony_grammar.lexer import (
     DECLARATION_WORDS,
     OPERATORS,
@@ -20,7 +27,9 @@ from harmony_grammar.lexer import (
     Token,
     begins_declaration,
 )
-from harmony_grammar.records import Record
+from harmony_grammar.literal_errors import QuoteInString, QuoteInTemplate
+from harmony_grammar.mending import ENDS, Mend, found, without
+from harmony_grammar.records import replace
 from harmony_grammar.regions import regions, skeleton
 from harmony_grammar.scene import Scene
 from harmony_grammar.source import Source
@@ -32,20 +41,8 @@ FORMS = {
     "save": "save MODEL as KEY { … }",
 }
 
-_ENDS = frozenset((END, "NEWLINE", ",", ")", "]", "}"))
 _JOINTS = frozenset(("and", "or", "in", "then", "else", "where", "as"))
 _BEGINS_VALUE = frozenset(("NAME", "NUMBER", *STRINGS, "true", "false", "none", "not", "if", "BROKEN"))
-
-
-class Mend(Record):
-    """How to go on: the finding if there is something to say, the tokens to read now, those to read next.
-
-    Without `tokens` the declaration is lost.
-    """
-
-    finding: Diagnostic | None
-    tokens: list[Token] | None
-    rest: list[Token] | None = None
 
 
 # --- the beginning of a declaration ---------------------------------------------------------------------
@@ -58,6 +55,8 @@ def begin_declaration(tokens: list[Token], source: Source) -> Mend:
     span = source.span(first.start, first.end)
     if first.kind == "NAME" and first.text in DECLARATION_WORDS:
         return Mend(None, _begun(first.text, tokens))
+    if first.kind in ("//", "/", "-"):
+        return Mend(foreign_comment(first, source), None)
     if first.kind == "BROKEN":
         return Mend(None, None)
     if first.kind == "NAME" and second.kind in ("NAME", *STRINGS, *RESERVED):
@@ -71,7 +70,11 @@ def begin_declaration(tokens: list[Token], source: Source) -> Mend:
             suggestion=close[0] if close else "",
         )
         word = close[0] if close else _likely_word(second, third)
-        return Mend(finding, _begun(word, tokens) if word else None)
+        if close and third.kind in ("=", ":", "as", "{", END):
+            certain = bool(get_close_matches(first.text, [word], cutoff=0.75))
+            finding = replace(finding, fixes=meant(span, word, safe=certain))
+        changed_places = second.text in DECLARATION_WORDS
+        return Mend(finding, _begun(word, tokens) if word else None, lost=changed_places)
     if first.kind in WORDS or first.kind in STRINGS:
         word = {"=": "let", ":": "input", "as": "import"}.get(second.kind, "")
         if word and (first.kind == "NAME") == (word != "import"):
@@ -79,7 +82,7 @@ def begin_declaration(tokens: list[Token], source: Source) -> Mend:
             return Mend(errors.OutsideOfBlock.of(span, word), _begun(word, [place, *tokens]))
         if first.kind == "NAME" and second.kind == "{":
             return Mend(errors.OutsideOfBlock.of(span, "let"), None)
-    return Mend(errors.Unexpected(span=span, expected="a declaration", found=_found(first)), None)
+    return Mend(errors.Unexpected(span=span, expected="a declaration", found=found(first)), None)
 
 
 def _begun(word: str, tokens: list[Token]) -> list[Token]:
@@ -99,36 +102,57 @@ def _likely_word(second: Token, third: Token) -> str:
 def explain(tokens: list[Token], fault: Fault, source: Source) -> Mend:
     scene = Scene(tokens, fault, source)
     if scene.token.kind == "BROKEN":
-        return _without(scene, None)
+        return without(scene, None)
     if fault.too_deep:
-        return _without(scene, errors.TooDeep(span=scene.blamed, limit=MAX_DEPTH))
+        return without(scene, errors.TooDeep(span=scene.blamed, limit=MAX_DEPTH))
     for recognise in _MISTAKES:
         mend = recognise(scene)
         if mend:
             return mend
-    return _without(scene, _general(scene))
+    # Behind a value at the top level: a declaration that lost its word.
+    begins = not scene.brackets and scene.token.kind == "NAME" and scene.after.kind in ("=", ":")
+    return replace(without(scene, _general(scene)), lost=begins)
 
 
 def _template_quote(scene: Scene) -> Mend | None:
     """A string that ends inside `{{ }}`, with something behind it that does not belong there."""
     for token in reversed(scene.tokens[: scene.index]):
-        if token.kind == "STRING" and token.text.rfind("{{") > token.text.rfind("}}"):
-            return _without(scene, errors.QuoteInTemplate(span=scene.span(token)))
+        for opening, closing in (("{{", "}}"), ("{%", "%}")):
+            if token.kind == "STRING" and token.text.rfind(opening) > token.text.rfind(closing):
+                marks = f"{opening} {closing}"
+                return without(scene, QuoteInTemplate(span=scene.span(token), marks=marks))
         if token.indent >= 0:
             break
     return None
 
 
+def _quote_in_string(scene: Scene) -> Mend | None:
+    """`"say "hello" now"`: a word that touches the string before it."""
+    before, token = scene.before, scene.token
+    if before is None or before.kind != "STRING" or before.end != token.start or token.kind not in WORDS:
+        return None
+    return without(scene, QuoteInString.at(scene.span(before)))
+
+
 def _branches(scene: Scene) -> Mend | None:
     kind = scene.token.kind
+    if "NAME" in scene.expected and not scene.wants_value:
+        return None  # a reserved word that shall be a name
+    if kind in ("then", "else") and scene.token.indent < 0 and not _has_if(scene):
+        return without(scene, errors.ThenWithoutIf.at(scene.span(scene.token)))
     if "false" in scene.expected:
         return None  # any word could be a key here
     for word in ("then", "else"):
-        if word in scene.expected and (kind in _ENDS or kind == "else" or word not in _item_words(scene)):
-            return _without(scene, errors.IfWithoutBranch(span=scene.blamed, word=word))
+        if word in scene.expected and (kind in ENDS or kind == "else" or word not in _item_words(scene)):
+            return without(scene, errors.IfWithoutBranch(span=scene.blamed, word=word))
     if kind in ("then", "else"):
-        return _without(scene, errors.ThenWithoutIf.at(scene.span(scene.token)))
+        return without(scene, errors.ThenWithoutIf.at(scene.span(scene.token)))
     return None
+
+
+def _has_if(scene: Scene) -> bool:
+    start, _ = next(regions(scene.tokens, scene.index), (0, 0))
+    return any(token.kind == "if" for token in scene.tokens[start : scene.index])
 
 
 def _item_words(scene: Scene) -> set[str]:
@@ -137,14 +161,18 @@ def _item_words(scene: Scene) -> set[str]:
 
 
 def _two_declarations(scene: Scene) -> Mend | None:
-    if (
-        scene.index < 2
-        or scene.brackets
-        or not begins_declaration(scene.tokens[scene.index : scene.index + 2])
-    ):
+    begin = scene.index + (scene.token.kind == ",")
+    if scene.index < 2 or scene.brackets or not begins_declaration(scene.tokens[begin : begin + 2]):
         return None
-    finding = errors.DeclarationsOnOneLine.at(scene.span(scene.token))
-    return Mend(finding, scene.tokens[: scene.index], scene.tokens[scene.index :])
+    before, second = scene.tokens[scene.index - 1], scene.tokens[begin]
+    gap = scene.source.span(before.end, second.start)
+    if begin > scene.index and second.indent >= 0:
+        needless = change("leave out the comma", scene.span(scene.token), "", safe=True)
+        return Mend(
+            replace(_general(scene), fixes=needless), scene.tokens[: scene.index], scene.tokens[begin:]
+        )
+    finding = errors.DeclarationsOnOneLine.behind(gap, scene.span(second))
+    return Mend(finding, scene.tokens[: scene.index], scene.tokens[begin:])
 
 
 def _missing_name(scene: Scene) -> Mend | None:
@@ -160,12 +188,65 @@ def _missing_name(scene: Scene) -> Mend | None:
     return Mend(finding, scene.insert("NAME") if word == "recipe" and scene.token.kind == "{" else None)
 
 
+def _word_twice(scene: Scene) -> Mend | None:
+    """`train train warm = …`."""
+    if scene.index != 2 or scene.token.kind != "NAME" or scene.brackets:
+        return None
+    word, again = scene.tokens[:2]
+    if again.kind != "NAME" or again.text != word.text:
+        return None
+    rest = scene.source.span(again.start, scene.token.start)
+    finding = errors.Unexpected(
+        span=scene.span(again),
+        expected="a name",
+        found=found(again),
+        advice=f"`{again.text}` stands twice",
+        fixes=change("remove it", rest, "", safe=True),
+    )
+    return Mend(finding, [word, *scene.tokens[2:]])
+
+
+def _incomplete_declaration(scene: Scene) -> Mend | None:
+    """`evaluate compare { … }`, which lacks a name, and `model tiny { … }`, which lacks a constructor."""
+    word, token = scene.tokens[0] if scene.tokens else scene.token, scene.token
+    if scene.index != 2 or word.kind != "VALUE" or token.kind not in ("{", "("):
+        return None
+    name = scene.tokens[1]
+    head = scene.source.text[name.start : token.end]
+    finding = errors.IncompleteDeclaration(
+        span=scene.span(token), word=word.text, name=name.text, bracket=token.kind, head=head
+    )
+    return Mend(finding, None)
+
+
+def _missing_as(scene: Scene) -> Mend | None:
+    """`save x "key"`, `save x = "key"`, `import "path" x`."""
+    token, before = scene.token, scene.before
+    if scene.brackets or before is None or scene.tokens[0].kind not in ("SAVE", "IMPORT"):
+        return None
+    if "as" not in scene.expected or before.kind == scene.tokens[0].kind:
+        return None
+    fitting = ("NAME", *STRINGS) if scene.tokens[0].kind == "SAVE" else ("NAME",)
+    if token.kind in ("=", ":") and scene.after.kind in fitting:
+        fixes, tokens = meant(scene.span(token), "as", safe=True), scene.replace("as")
+    elif token.kind in fitting:
+        fixes, tokens = change("add `as`", scene.behind(before), " as", safe=True), scene.insert("as")
+    else:
+        return None
+    form = FORMS[scene.tokens[0].text]
+    said = found(token)
+    return Mend(
+        errors.Unexpected(span=scene.span(token), expected="`as`", found=said, form=form, fixes=fixes),
+        tokens,
+    )
+
+
 def _reserved_word(scene: Scene) -> Mend | None:
     before = scene.before
     if scene.token.kind not in RESERVED or "NAME" not in scene.expected or before is None:
         return None
     named = not scene.wants_value
-    used = scene.after.kind in _ENDS and before.kind in ("=", "(", "[", ",")
+    used = scene.after.kind in ENDS and before.kind in ("=", "(", "[", ",")
     if named or used:
         return Mend(errors.ReservedWord.at(scene.span(scene.token)), scene.replace("NAME"))
     return None
@@ -175,11 +256,12 @@ def _missing_value(scene: Scene) -> Mend | None:
     before = scene.before
     if before is None or "NAME" not in scene.expected or "BROKEN" not in scene.expected:
         return None
-    if scene.token.kind not in _ENDS | _JOINTS and scene.token.indent < 0:
+    if scene.token.kind not in ENDS | _JOINTS and scene.token.indent < 0:
         return None
     kind = "value" if scene.wants_value else "type"
     if before.kind in ("=", ":"):
-        subject, lacks = scene.tokens[scene.index - 2].text, kind
+        of_input = before.kind == "=" and scene.tokens[0].kind == "INPUT" and not scene.brackets
+        subject, lacks = scene.tokens[1 if of_input else scene.index - 2].text, kind
     elif before.kind in OPERATORS or before.kind in RESERVED:
         subject, lacks = before.text, f"{kind} behind it"
     else:
@@ -196,7 +278,7 @@ def _bare_if(scene: Scene) -> Mend | None:
         or before.kind not in OPERATORS | {"and", "or", "not", "in"}
     ):
         return None
-    return _without(scene, errors.BareIf(span=scene.span(scene.token), operator=before.text))
+    return without(scene, errors.BareIf(span=scene.span(scene.token), operator=before.text))
 
 
 def _colon(scene: Scene) -> Mend | None:
@@ -208,7 +290,15 @@ def _colon(scene: Scene) -> Mend | None:
 def _comparison(scene: Scene) -> Mend | None:
     if scene.token.kind != "=" or "==" not in scene.expected:
         return None
-    return Mend(errors.EqualsForComparison.at(scene.span(scene.token)), scene.replace("=="))
+    span = scene.span(scene.token)
+    start, _ = next(regions(scene.tokens, scene.index), (0, 0))
+    if not any(token.kind in _CONDITIONS for token in scene.tokens[max(start - 1, 0) : scene.index]):
+        return without(scene, errors.EqualsForComparison.at(span, safe=False))
+    return Mend(errors.EqualsForComparison.at(span, safe=True), scene.replace("=="))
+
+
+_CONDITIONS = frozenset(("if", "where", "and", "or", "not"))
+"""Words behind which a `=` can only be meant to compare."""
 
 
 def _missing_comma(scene: Scene) -> Mend | None:
@@ -223,27 +313,48 @@ def _missing_comma(scene: Scene) -> Mend | None:
         return None
     place = scene.behind(before)
     span = place if token.indent >= 0 else scene.span(token)
-    return Mend(errors.MissingComma.before(span, place), scene.insert(","))
+    # Two values side by side may also have lost an operator.
+    is_field = scene.after.kind == "=" or scene.bracket == "{"
+    finding = errors.MissingComma.before(span, place, safe=is_field)
+    if scene.bracket == "(" and not is_field:
+        return without(scene, finding)
+    tokens = scene.insert(",")
+    if scene.bracket == "(" and before.kind == "NAME" and scene.at(scene.index - 2).kind in ("(", ","):
+        # `model model = …`: the first word may just as well be one too many.
+        tokens[scene.index - 1] = before._replace(kind="BROKEN")
+    return Mend(finding, tokens)
 
 
 def _missing_equals(scene: Scene) -> Mend | None:
     before, token = scene.before, scene.token
     if before is None or "=" not in scene.expected:
         return None
-    if token.kind in _ENDS and (scene.bracket == "{" or not scene.brackets):
+    if token.kind in ENDS and (scene.bracket == "{" or not scene.brackets):
         lost = errors.MissingValue.of(scene.behind(before), f"`{before.text}`", "value", "`=` and a value")
         return Mend(lost, scene.insert("=", "BROKEN"))
     if token.kind not in _BEGINS_VALUE | {"[", "{", "-"}:
         return None
-    finding = errors.MissingEquals.between(scene.span(before), scene.span(token))
+    if scene.after.kind == "=":  # two words changed places, or one is too many
+        mend = without(scene, _general(scene))
+        return mend if scene.bracket else replace(mend, tokens=skeleton(scene.tokens), lost=True)
+    safe = scene.bracket == "{"
+    finding = errors.MissingEquals.between(scene.span(before), scene.span(token), safe=safe)
     return Mend(finding, scene.insert("="))
 
 
 _MISTAKES: tuple[Callable[[Scene], Mend | None], ...] = (
     _template_quote,
+    _quote_in_string,
+    string_prefix,
     _two_declarations,
+    operator_elsewhere,
+    malformed_number,
+    detached_unit,
     _branches,
     _missing_name,
+    _word_twice,
+    _incomplete_declaration,
+    _missing_as,
     _bare_if,
     _reserved_word,
     _missing_value,
@@ -259,13 +370,20 @@ _MISTAKES: tuple[Callable[[Scene], Mend | None], ...] = (
 def _general(scene: Scene) -> Diagnostic:
     word = scene.tokens[0].text if scene.tokens else ""
     in_head = not scene.brackets and word in FORMS
+    instead = _INSTEAD.get(scene.token.text, "")
+    fits = instead in scene.expected
     return errors.Unexpected(
         span=scene.blamed,
         expected=_people(scene.expected),
-        found=_found(scene.token, breaks_off=scene.at_line_end),
+        found=found(scene.token, breaks_off=scene.at_line_end),
         form=FORMS[word] if in_head else "",
         advice=_ADVICE.get(scene.token.text, ""),
+        fixes=meant(scene.span(scene.token), instead, safe=True) if fits else (),
     )
+
+
+_INSTEAD = {"|": "or", "is": "==", "==": "=", "eq": "=="}
+"""What is written in place of a sign or word, where that fits."""
 
 
 _ADVICE = {
@@ -301,29 +419,3 @@ def _people(kinds: frozenset[str]) -> str:
 
 def _either(words: list[str], last: str) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
-
-
-def _found(token: Token, *, breaks_off: bool = False) -> str:
-    if breaks_off or not token.text:
-        return "the end of the line"
-    shown = (
-        token.text
-        if len(token.text) <= 30 and "\n" not in token.text
-        else token.text[:27].split("\n")[0] + "…"
-    )
-    return f"`{shown}`"
-
-
-def _without(scene: Scene, finding: Diagnostic | None) -> Mend:
-    """Replace the smallest part that holds the fault by one BROKEN token."""
-    tokens = scene.tokens
-    if not tokens:
-        return Mend(finding, None)
-    for start, stop in regions(tokens, scene.index):
-        inside = tokens[start:stop]
-        if [token.kind for token in inside] == ["BROKEN"]:
-            continue
-        first = inside[0].start if inside else tokens[start - 1].end
-        last = inside[-1].end if inside else first
-        return Mend(finding, [*tokens[:start], Token("BROKEN", "", first, last), *tokens[stop:]])
-    return Mend(finding, skeleton(tokens))

@@ -17,7 +17,8 @@ from harmony_grammar.brackets import balance
 from harmony_grammar.builder import Builder
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.lexer import Token, end_lines, scan
-from harmony_grammar.mistakes import Mend, begin_declaration, explain
+from harmony_grammar.mending import Mend
+from harmony_grammar.mistakes import begin_declaration, explain
 from harmony_grammar.records import Record
 from harmony_grammar.regions import skeleton
 from harmony_grammar.source import Source
@@ -77,6 +78,8 @@ class _Reader:
             # What begins like nothing known, behind a faulty declaration, is likely to be the rest of it.
             if begun.finding and not (faulty and isinstance(begun.finding, Unexpected)):
                 self.findings.append(begun.finding)
+            if begun.lost:
+                self.complete = False
             declaration = self.read(begun.tokens, "declaration", waiting) if begun.tokens else None
             faulty = len(self.findings) > known
             if declaration is None:
@@ -101,6 +104,8 @@ class _Reader:
                 mend = explain(tokens, result, self.source)
             if mend.finding:
                 self.findings.append(mend.finding)
+            if mend.lost:
+                self.complete = False
             if mend.rest and waiting is not None:
                 waiting.append(mend.rest)
             if mend.tokens is None:

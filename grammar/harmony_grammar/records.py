@@ -94,6 +94,8 @@ class Record:
         raise AttributeError(f"{type(self).__name__} keeps its fields: cannot delete {name}")
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if type(self) is not type(other):
             return NotImplemented
         mine, theirs = self.__dict__, other.__dict__
@@ -155,19 +157,19 @@ def _compiled_init(cls: type[Record]) -> Callable[..., None]:
         if declared.factory is not None:
             scope[f"_make_{name}"] = declared.factory
             optional.append(f"{name}=_nothing")
-            body.append(f"held[{name!r}] = _make_{name}() if {name} is _nothing else {name}")
+            body.append(f"_held[{name!r}] = _make_{name}() if {name} is _nothing else {name}")
             continue
         if declared.default is not _NOTHING:
             scope[f"_default_{name}"] = declared.default
             optional.append(f"{name}=_default_{name}")
         else:
             required.append(name)
-        body.append(f"held[{name!r}] = {name}")
+        body.append(f"_held[{name!r}] = {name}")
     kw_only = cls._Record__kw_only  # type: ignore[attr-defined]
     parameters = ["self", *(["*"] if kw_only and (required or optional) else []), *required, *optional]
     lines = [
         f"def __init__({', '.join(parameters)}):",
-        " held = self.__dict__",
+        " _held = self.__dict__",
         *(f" {line}" for line in body),
     ]
     exec("\n".join(lines), scope)

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
 
+from harmony_grammar.masking import masked
 from harmony_grammar.records import Record
 
 
@@ -33,6 +34,8 @@ class Source(Record, eq=False):
     text: str
     path: Path | None = None
     first_line: int = 1
+    hidden: tuple[tuple[int, int], ...] = ()
+    """Stretches that are not shown, since a secret stands there."""
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -45,11 +48,12 @@ class Source(Record, eq=False):
         return Position(index + self.first_line, offset - self._line_starts[index] + 1, offset)
 
     def line(self, number: int) -> str:
-        """The text of a line by its number as printed, without its line ending."""
+        """The text of a line by its number as printed, without its line ending and without secrets."""
         index = number - self.first_line
         start = self._line_starts[index]
         end = self._line_starts[index + 1] if index + 1 < len(self._line_starts) else len(self.text)
-        return self.text[start:end].rstrip("\r\n")
+        text = self.text[start:end].rstrip("\r\n")
+        return masked(text, ((first - start, last - start) for first, last in self.hidden))
 
     @property
     def folder(self) -> Path:

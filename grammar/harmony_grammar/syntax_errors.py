@@ -1,10 +1,10 @@
-"""What can be wrong with the form of a recipe: the findings `E01xx`."""
+"""What can be wrong with the form of a recipe: the findings `E01xx` about brackets, lines and words."""
 
 from __future__ import annotations
 
 from typing import Self
 
-from harmony_grammar.diagnostics import Diagnostic, Edit, Fix, Label
+from harmony_grammar.diagnostics import Diagnostic, Label, change, meant
 from harmony_grammar.source import Span
 
 
@@ -14,172 +14,6 @@ class SyntaxFinding(Diagnostic):
     @classmethod
     def at(cls, span: Span) -> Self:
         return cls(span=span)
-
-
-def _replace(words: str, span: Span, text: str, *, safe: bool = True) -> tuple[Fix, ...]:
-    return (Fix(words, (Edit(span, text),), "safe" if safe else "unsafe"),)
-
-
-# --- signs ----------------------------------------------------------------------------------------------
-
-_INSTEAD = {
-    "&": "write `and`",
-    "!": "write `not`",
-    "?": "write `if … then … else …`",
-    "\\": "no sign is needed at the end of a line: it goes on behind an operator and inside brackets",
-    "%": "there is no modulo; a percent is written without a space: `3%`",
-    "“": 'write `"`',
-    "”": 'write `"`',
-    "„": 'write `"`',
-    "–": "write `-`",
-    "—": "write `-`",
-    "−": "write `-`",
-    "×": "write `*`",
-    "≤": "write `<=`",
-    "≥": "write `>=`",
-    "≠": "write `!=`",
-    "`": 'strings stand in `"`',
-    "\xa0": "this is a no-break space: write a plain one",
-}
-
-
-class StrayCharacter(SyntaxFinding):
-    code, slug = "E0101", "stray-character"
-    message = "the character {character} means nothing here"
-    label = "not part of the language"
-    help = "{instead}"
-    character: str
-    instead: str
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        character = span.text
-        shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
-        return cls(span=span, character=shown, instead=_INSTEAD.get(character, ""))
-
-
-class ForeignLetters(SyntaxFinding):
-    code, slug = "E0102", "foreign-letters"
-    message = "`{name}` cannot be a name"
-    label = "has letters other than `a` to `z`"
-    help = 'names are made of the letters a to z, digits and `_`; other text stands in `"`'
-    name: str
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        return cls(span=span, name=span.text)
-
-
-class UnclosedString(SyntaxFinding):
-    code, slug = "E0103", "unclosed-string"
-    message = "this string is never closed"
-    label = "opened here"
-    help = "close it with `{quotes}` {where}"
-    quotes: str
-    where: str
-
-
-class SingleQuotes(SyntaxFinding):
-    code, slug = "E0104", "single-quotes"
-    message = "strings stand in `\"`, not in `'`"
-    label = "single quotes"
-    help = 'write `"` at both ends'
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        inner = span.text[1:-1]
-        mendable = '"' not in inner and "\\" not in inner
-        return cls(span=span, fixes=_replace("use double quotes", span, f'"{inner}"') if mendable else ())
-
-
-class QuoteInTemplate(SyntaxFinding):
-    code, slug = "E0105", "quote-in-template"
-    message = 'a `"` inside `{{{{ }}}}` ends the string'
-    label = "this string ends too early"
-    help = "inside `{{{{ }}}}` write `'`, or make the whole string a long one, with three quotes at both ends"
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        quoted = span.text
-        opening = quoted.index("{{")
-        mended = quoted[:opening] + quoted[opening:-1].replace('"', "'") + '"'
-        mendable = "'" not in quoted and quoted[:opening].count('"') == 1
-        fixes = _replace("use single quotes inside the template", span, mended, safe=False)
-        return cls(span=span, fixes=fixes if mendable else ())
-
-
-class BadEscape(SyntaxFinding):
-    """Said by the checker, from `Text.bad_escapes`: where a `Regex` belongs, a backslash is just that."""
-
-    code, slug = "E0106", "bad-escape"
-    message = "`{escape}` means nothing in a string"
-    label = "unknown escape"
-    notes = (r"known are `\n`, `\t`, `\r`, `\"`, `\\` and `\u{{1F600}}`",)
-    help = 'write `\\\\` for a backslash, or make it a raw string: `r"…"`'
-    escape: str
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        fixes = _replace(
-            "double the backslash", Span(span.source, span.start, span.start + 1), "\\\\", safe=False
-        )
-        return cls(span=span, escape=span.text, fixes=fixes)
-
-
-# --- numbers --------------------------------------------------------------------------------------------
-
-
-class LeadingPoint(SyntaxFinding):
-    code, slug = "E0107", "leading-point"
-    message = "a number does not begin with a point"
-    label = "no digit before the point"
-    help = "write `0{number}`"
-    number: str
-
-    @classmethod
-    def at(cls, span: Span) -> Self:
-        zero = Span(span.source, span.start, span.start)
-        return cls(span=span, number=span.text, fixes=_replace("write a 0 before the point", zero, "0"))
-
-
-class UnknownUnit(SyntaxFinding):
-    code, slug = "E0108", "unknown-unit"
-    message = "unknown unit `{unit}`"
-    label = "a number followed by letters is a duration"
-    notes = ("units are `ms`, `s`, `min`, `h`, `d` and, without a space, `%`",)
-    help = "did you mean `{suggestion}`?"
-    unit: str
-    suggestion: str = ""
-
-
-class MalformedNumber(SyntaxFinding):
-    code, slug = "E0109", "malformed-number"
-    message = "`{number}` is not a number"
-    label = "underscores stand singly, between digits"
-    number: str
-
-
-class NumberTooLarge(SyntaxFinding):
-    code, slug = "E0110", "number-too-large"
-    message = "this number is too large"
-    label = "beyond {limit}"
-    limit: str
-
-
-class DetachedPercent(SyntaxFinding):
-    code, slug = "E0111", "detached-percent"
-    message = "a percent is written without a space before the `%`"
-    label = "percent or modulo?"
-    notes = ("the language has no modulo",)
-    help = "write `{number}%`"
-    number: str
-
-    @classmethod
-    def between(cls, number: Span, sign: Span) -> Self:
-        gap = Span(number.source, number.end, sign.start)
-        return cls(
-            span=number.to(sign), number=number.text, fixes=_replace("close the gap", gap, "", safe=False)
-        )
 
 
 # --- brackets -------------------------------------------------------------------------------------------
@@ -194,8 +28,8 @@ class UnclosedBracket(SyntaxFinding):
     closer: str
 
     @classmethod
-    def of(cls, opener: Span, closer: str, place: Span, text: str) -> Self:
-        fixes = _replace(f"add `{closer}`", place, text, safe=False)
+    def of(cls, opener: Span, closer: str, place: Span, text: str, *, safe: bool) -> Self:
+        fixes = change(f"add `{closer}`", place, text, safe=safe)
         return cls(span=opener, bracket=opener.text, closer=closer, fixes=fixes)
 
 
@@ -209,7 +43,7 @@ class UnmatchedCloser(SyntaxFinding):
 
     @classmethod
     def of(cls, span: Span, opener: str) -> Self:
-        fixes = _replace("remove it", span, "", safe=False)
+        fixes = change("remove it", span, "")
         return cls(span=span, bracket=span.text, opener=opener, fixes=fixes)
 
 
@@ -229,7 +63,7 @@ class WrongCloser(SyntaxFinding):
             opener=opener.text,
             closer=closer,
             labels=(Label(opener, "opened here"),),
-            fixes=_replace(f"write `{closer}`", bracket, closer, safe=False),
+            fixes=meant(bracket, closer),
         )
 
 
@@ -241,7 +75,7 @@ class MissingOpener(SyntaxFinding):
 
     @classmethod
     def of(cls, place: Span, closer: Span, bracket: str) -> Self:
-        fixes = _replace(f"add the `{bracket}`", place, f" {bracket}", safe=False)
+        fixes = change(f"add the `{bracket}`", place, f" {bracket}")
         return cls(span=place, bracket=bracket, labels=(Label(closer, "closed here"),), fixes=fixes)
 
 
@@ -267,7 +101,8 @@ class BracketOnNextLine(SyntaxFinding):
     def at(cls, gap: Span, bracket: str = "{") -> Self:
         """`gap` is what stands between the bracket and the line before."""
         span = Span(gap.source, gap.end, gap.end + 1)
-        fixes = _replace("move it up", gap, " " if bracket == "{" else "") if not gap.text.strip() else ()
+        text = " " if bracket == "{" else ""
+        fixes = () if gap.text.strip() else change("move it up", gap, text, safe=bracket == "{")
         return cls(span=span, bracket=bracket, fixes=fixes)
 
 
@@ -287,9 +122,9 @@ class DeclarationsOnOneLine(SyntaxFinding):
     word: str
 
     @classmethod
-    def at(cls, span: Span) -> Self:
-        place = Span(span.source, span.start, span.start)
-        return cls(span=span, word=span.text, fixes=_replace("begin a new line", place, "\n"))
+    def behind(cls, gap: Span, span: Span) -> Self:
+        """`gap` is what stands between the two declarations."""
+        return cls(span=span, word=span.text, fixes=change("begin a new line", gap, "\n", safe=True))
 
 
 class MissingComma(SyntaxFinding):
@@ -299,9 +134,9 @@ class MissingComma(SyntaxFinding):
     where: str
 
     @classmethod
-    def before(cls, span: Span, place: Span) -> Self:
+    def before(cls, span: Span, place: Span, *, safe: bool) -> Self:
         where = "here" if span == place else "before this"
-        return cls(span=span, where=where, fixes=_replace("add the comma", place, ",", safe=False))
+        return cls(span=span, where=where, fixes=change("add the comma", place, ",", safe=safe))
 
 
 # --- values and names -----------------------------------------------------------------------------------
@@ -327,9 +162,9 @@ class MissingEquals(SyntaxFinding):
     key: str
 
     @classmethod
-    def between(cls, key: Span, value: Span) -> Self:
+    def between(cls, key: Span, value: Span, *, safe: bool) -> Self:
         place = Span(key.source, key.end, key.end)
-        return cls(span=value, key=key.text, fixes=_replace("add the `=`", place, " =", safe=False))
+        return cls(span=value, key=key.text, fixes=change("add the `=`", place, " =", safe=safe))
 
 
 class ColonForEquals(SyntaxFinding):
@@ -341,7 +176,9 @@ class ColonForEquals(SyntaxFinding):
     @classmethod
     def at(cls, span: Span) -> Self:
         tight = span.source.text[span.start - 1 : span.start] not in (" ", "\t")
-        return cls(span=span, fixes=_replace("write `=`", span, " =" if tight else "="))
+        wide = span.source.text[span.end : span.end + 1].isspace()
+        text = " =" if tight else "="
+        return cls(span=span, fixes=change("write `=`", span, text if wide else f"{text} ", safe=True))
 
 
 class EqualsForComparison(SyntaxFinding):
@@ -351,8 +188,43 @@ class EqualsForComparison(SyntaxFinding):
     help = "write `==` to compare"
 
     @classmethod
-    def at(cls, span: Span) -> Self:
-        return cls(span=span, fixes=_replace("write `==`", span, "==", safe=False))
+    def at(cls, span: Span, *, safe: bool = False) -> Self:
+        return cls(span=span, fixes=meant(span, "==", safe=safe))
+
+
+class UnknownOperator(SyntaxFinding):
+    code, slug = "E0136", "unknown-operator"
+    message = "there is no operator `{sign}`"
+    label = "not an operator"
+    help = "{mend}"
+    sign: str
+    mend: str
+
+    @classmethod
+    def of(cls, span: Span) -> Self:
+        sign = span.text
+        mend, instead = OPERATORS_ELSEWHERE[sign]
+        fixes = meant(span, instead, safe=True)
+        return cls(span=span, sign=sign, mend=mend or f"write `{instead}`", fixes=fixes)
+
+
+OPERATORS_ELSEWHERE = {
+    # help, or "" where the mend says it all; and what to write in its place
+    "=<": ("", "<="),
+    "=>": ("", ">="),
+    "<>": ("", "!="),
+    "===": ("", "=="),
+    "!==": ("", "!="),
+    "||": ("", "or"),
+    "**": ("there are no powers: multiply, or write the number itself", ""),
+    "++": ("values never change: give a new one a name", ""),
+    "+=": ("values never change: give a new one a name", ""),
+    "-=": ("values never change: give a new one a name", ""),
+    "*=": ("values never change: give a new one a name", ""),
+    "/=": ("values never change: give a new one a name", ""),
+    "<-": ("a value is given with `=`", ""),
+}
+"""Signs of other languages that consist of signs of this one."""
 
 
 class ReservedWord(SyntaxFinding):
@@ -364,7 +236,7 @@ class ReservedWord(SyntaxFinding):
 
     @classmethod
     def at(cls, span: Span) -> Self:
-        return cls(span=span, word=span.text)
+        return cls(span=span, word=span.text, fixes=meant(span, f"{span.text}_"))
 
 
 class ThenWithoutIf(SyntaxFinding):
@@ -415,6 +287,18 @@ class MissingName(SyntaxFinding):
     form: str
 
 
+class IncompleteDeclaration(SyntaxFinding):
+    code, slug = "E0133", "incomplete-declaration"
+    message = "this {word} has no `=`"
+    label = "expected `=` before the `{bracket}`"
+    notes = ("the form is `{word} NAME = value`",)
+    help = "if `{name}` is the value, write `{word} NAME = {head} …`"
+    word: str
+    name: str
+    bracket: str
+    head: str
+
+
 class OutsideOfBlock(SyntaxFinding):
     code, slug = "E0130", "outside-of-block"
     message = "`{key}` stands outside of any block and is not declared"
@@ -426,7 +310,7 @@ class OutsideOfBlock(SyntaxFinding):
     @classmethod
     def of(cls, span: Span, word: str) -> Self:
         place = Span(span.source, span.start, span.start)
-        fixes = _replace(f"declare it with `{word}`", place, f"{word} ", safe=False)
+        fixes = change(f"declare it with `{word}`", place, f"{word} ")
         return cls(span=span, key=span.text, word=word, fixes=fixes)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harmony_dsl.cli.output import counted, say
-from harmony_dsl.cli.parser import Parser, add_recipe_options, read_recipe_options
-from harmony_dsl.cli.recipes import compile_path, show
+from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options
+from harmony_dsl.cli.recipes import compile_path, compile_source, show
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from harmony_grammar.diagnostics import Diagnostic, Severity
 
 SUMMARY = "find what is wrong in recipes, before anything is loaded"
@@ -22,13 +24,23 @@ def configure(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a recipe")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     parser.add_argument("--deny-warnings", action="store_true", help="exit with 1 on a warning too")
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="apply the fixes that are safe; a file is written only if no error is left in it then, and what "
+        "it imports is never changed",
+    )
     add_recipe_options(parser)
 
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
     options = parser.read(arguments)
     request = read_recipe_options(parser, options)
-    findings = [found for path in options.files for found in compile_path(path, request).diagnostics]
+    if options.fix and not request.faults:
+        return _fix(options, request)
+    # Of a file with inputs that cannot be read, every recipe would say the same.
+    found = [finding for path in options.files for finding in compile_path(path, request).diagnostics]
+    findings = list(dict.fromkeys(found))
     if options.format == "json":
         from harmony_grammar.rendering import to_json
 
@@ -36,8 +48,43 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
     else:
         show(findings, sys.stdout)
         say(closing_line(options.files, findings))
+    return _exit_code(options, findings)
+
+
+def _exit_code(options: Namespace, findings: Sequence[Diagnostic]) -> int:
     faults = {"error", "warning"} if options.deny_warnings else {"error"}
     return int(any(finding.severity in faults for finding in findings))
+
+
+def _fix(options: Namespace, request: Request) -> int:
+    """Mend each file that can be read, then say what was done and what is left."""
+    from harmony_compiler.files import read_source
+    from harmony_dsl.cli.fix import Mended, mend_file
+    from harmony_grammar.source import Source
+
+    outcomes: list[Mended] = []
+    for path in dict.fromkeys(options.files):
+        source = read_source(path)
+        if isinstance(source, Source):
+            outcomes.append(mend_file(source, lambda text: compile_source(text, request).diagnostics))
+        else:
+            outcomes.append(Mended((), False, (source,), (source,)))
+    now = [finding for outcome in outcomes for finding in outcome.now]
+    if options.format == "json":
+        from harmony_grammar.rendering import to_json
+
+        fixed = [entry for outcome in outcomes for entry in outcome.to_json()]
+        say(json.dumps(to_json(now) | {"fixed": fixed}, indent=2))
+        return _exit_code(options, now)
+    left = [finding for outcome in outcomes for finding in outcome.left]
+    for outcome in outcomes:
+        for line in outcome.told:
+            say(line)
+    if left and any(outcome.applied for outcome in outcomes):
+        say("")
+    show(left, sys.stdout)
+    say(closing_line(options.files, left))
+    return _exit_code(options, left)
 
 
 def closing_line(files: Sequence[str], findings: Sequence[Diagnostic]) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from harmony_dsl.cli.output import did_you_mean
+from harmony_dsl.cli.output import Refused, did_you_mean
 from harmony_grammar.records import Record
 
 if TYPE_CHECKING:
+    from harmony_compiler.given import Setting
     from harmony_compiler.graph.graph import Launch
-    from harmony_compiler.inputs import Setting
+    from harmony_grammar.diagnostics import Diagnostic
 
 _LATER = {
-    "check": ("--fix",),
     "plan": ("--graph",),
     "run": ("--reuse", "--allow-drift", "--max-time", "--shard"),
 }
-"""Options of the language's contract that do not exist yet, besides `--inputs`."""
+"""Options of the language's contract that do not exist yet."""
 
 
 class Request(Record):
@@ -26,6 +29,8 @@ class Request(Record):
 
     settings: tuple[Setting, ...]
     launch: Launch
+    faults: tuple[Diagnostic, ...] = ()
+    """Why files with inputs could not be read: without them, nothing can be said of a recipe."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,7 +38,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str) -> None:
         usage = f"harmonyc {command} FILE [options]"
-        super().__init__(f"harmonyc {command}", usage, description=description, allow_abbrev=False)
+        # Given a width, argparse need not import what asks the terminal, each time an option is added.
+        width = min(_columns() - 2, 100)
+        layout = partial(argparse.HelpFormatter, width=width)
+        super().__init__(
+            f"harmonyc {command}", usage, description=description, formatter_class=layout, allow_abbrev=False
+        )
         self._command = command
         self.add_argument(
             "--traceback", action="store_true", help="show the traceback where Harmony itself fails"
@@ -46,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _refuse(self, option: str) -> NoReturn:
-        if option in ("--inputs", *_LATER.get(self._command, ())):
+        if option in _LATER.get(self._command, ()):
             self.error(f"`{option}` is not supported yet")
         known = tuple(name for action in self._actions for name in action.option_strings)
         if option.startswith("-"):
@@ -54,15 +64,34 @@ class Parser(argparse.ArgumentParser):
         self.error(f"`{option}` is one file too many")
 
 
+def _columns() -> int:
+    """How wide the terminal is, for help texts."""
+    try:
+        return int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 80
+    except (OSError, ValueError):
+        return 80
+
+
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """`--set`, `--num-processes`, `--num-machines`: `check`, `compile`, `plan` and `run` take the same."""
+    """`--set`, `--inputs`, `--num-processes`, `--num-machines`: all commands with a recipe take the same."""
     parser.add_argument(
         "--set",
         dest="settings",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="set an input of the recipe; may be given again",
+        help="set an input of the recipe, or of an import as m.NAME; may be given again",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="set inputs from a .toml, .json or .yaml file; --set counts more",
     )
     parser.add_argument(
         "--num-processes",
@@ -75,8 +104,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
+    from harmony_compiler.given import Setting
     from harmony_compiler.graph.graph import Launch
-    from harmony_compiler.inputs import Setting
 
     settings: list[Setting] = []
     for text in options.settings:
@@ -88,7 +117,30 @@ def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
     processes, machines = options.num_processes, options.num_machines
     if processes % machines:
         parser.error(f"--num-processes {processes} does not divide over --num-machines {machines}")
-    return Request(tuple(settings), Launch(processes, machines))
+    faults: list[Diagnostic] = []
+    for path in options.inputs:
+        _read_inputs(parser, path, settings, faults)
+    return Request(tuple(settings), Launch(processes, machines), tuple(faults))
+
+
+def _read_inputs(parser: Parser, path: str, settings: list[Setting], faults: list[Diagnostic]) -> None:
+    """Add what a file with inputs holds to `settings`, or to `faults` why it cannot be read."""
+    from harmony_compiler.input_files import SUFFIXES, NoYamlError, read_inputs
+
+    if not path.lower().endswith(SUFFIXES):
+        *most, last = SUFFIXES
+        parser.error(f"`--inputs {path}`: inputs are read from files named {', '.join(most)} or {last}")
+    try:
+        read = read_inputs(path)
+    except NoYamlError as fault:
+        raise Refused(
+            f"to read {path} needs PyYAML, which is not installed here; `pip install pyyaml` installs it, "
+            "and TOML and JSON need nothing"
+        ) from fault
+    if isinstance(read, tuple):
+        settings.extend(read)
+    else:
+        faults.append(read)
 
 
 def count(text: str) -> int:

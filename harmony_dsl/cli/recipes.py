@@ -13,27 +13,42 @@ if TYPE_CHECKING:
     from harmony_compiler.compile import Compilation
     from harmony_compiler.graph.graph import Graph
     from harmony_grammar.diagnostics import Diagnostic
+    from harmony_grammar.source import Source
 
 
-def compile_path(path: str, request: Request, wanted: str | None = None) -> Compilation:
-    """Compile the recipe at `path`, or of it only what `wanted` grades with.
+def compile_path(
+    path: str, request: Request, wanted: str | None = None, *, to_run: bool = False
+) -> Compilation:
+    """Compile the recipe at `path`, or of it only what `wanted` grades with; `to_run` if it is run next.
 
     A file that cannot be read is a finding like any other.
     """
-    from harmony_compiler.compile import Compilation, compile_recipe
+    from harmony_compiler.compile import Compilation
     from harmony_compiler.files import read_source
-    from harmony_compiler.store.home import home
     from harmony_grammar.source import Source
 
+    if request.faults:
+        return Compilation(None, request.faults)
     source = read_source(path)
     if not isinstance(source, Source):
         return Compilation(None, (source,))
+    return compile_source(source, request, wanted, to_run=to_run)
+
+
+def compile_source(
+    source: Source, request: Request, wanted: str | None = None, *, to_run: bool = False
+) -> Compilation:
+    """Compile a recipe that was read, with the options of the command line."""
+    from harmony_compiler.compile import compile_recipe
+    from harmony_compiler.store.home import home
+
     return compile_recipe(
         source,
         settings=request.settings,
         launch=request.launch,
         registry=home() / "models",
         wanted=wanted,
+        to_run=to_run,
     )
 
 

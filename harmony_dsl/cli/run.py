@@ -42,8 +42,9 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
     options = parser.read(arguments)
     request = read_recipe_options(parser, options)
     if Path(options.file).suffix == ".json":
-        if options.settings:
-            parser.error("the inputs of a compiled graph are fixed; give `--set` to `harmonyc compile`")
+        if options.settings or options.inputs:
+            given = "--set" if options.settings else "--inputs"
+            parser.error(f"the inputs of a compiled graph are fixed; give `{given}` to `harmonyc compile`")
         graph: Graph | None = _read_graph(options.file, request.launch)
     else:
         graph = _compile(options.file, request)
@@ -86,7 +87,7 @@ def _launch(graph: Graph, options: Sequence[str], again: str) -> int:
 
 
 def _compile(path: str, request: Request) -> Graph | None:
-    compilation = compile_path(path, request)
+    compilation = compile_path(path, request, to_run=True)
     if worker.is_main():
         show(compilation.diagnostics, sys.stderr)
     graph = compilation.graph
@@ -101,6 +102,7 @@ def _compile(path: str, request: Request) -> Graph | None:
 
 def _read_graph(path: str, launch: Launch) -> Graph:
     from harmony_compiler.graph.graph import ONE_DEVICE, Graph
+    from harmony_compiler.graph.support import unsupported
 
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -115,6 +117,9 @@ def _read_graph(path: str, launch: Launch) -> Graph:
             "make it anew with `harmonyc compile RECIPE -o GRAPH.json`",
             exit_code=1,
         ) from fault
+    if lacking := list(unsupported(graph)):
+        parts = ", ".join(dict.fromkeys(part.what for part in lacking))
+        raise Refused(f"{path} asks for what is part of the language, but not supported yet: {parts}", 1)
     if launch not in (ONE_DEVICE, graph.launch):
         raise Refused(
             f"{path} was compiled with `--num-processes {graph.launch.world_size} --num-machines "

@@ -19,6 +19,7 @@ from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.models import LoadSettings
 from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.support import unsupported
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.context import Context, lost_process
 from harmony_runtime.failures import Interrupted, LostProcess, RunFailed, machine_faults, place
@@ -90,6 +91,8 @@ def _interrupted(folder: RunFolder | None, out: Path, code: int) -> Interrupted:
 
 
 def _refuse_unknown(graph: Graph) -> None:
+    for part in unsupported(graph):
+        raise RunFailed(f"{place(graph, part.ref)}{part.what} is not supported yet", exit_code=1)
     for ref, node in graph.nodes.items():
         if isinstance(node, Algorithm) and type(node) not in TRAININGS:
             raise RunFailed(

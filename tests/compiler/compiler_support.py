@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harmony_compiler.compile import Compilation, compile_recipe
+from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import Graph, Launch
-from harmony_compiler.inputs import Setting
 from harmony_compiler.store.registry import Entry, write_manifest
 from harmony_grammar.source import Source
 
@@ -67,7 +67,7 @@ REINFORCED = ASKED + MODEL + GRADER + REINFORCE + SAVE
 COMPARED = """\
 evaluate report = compare {
   models = [tiny, adder]
-  dataset = asked
+  dataset = asked { path = "held.jsonl" }
   graders = [right, words(completion)]
   sampling { max_tokens = 8 }
 }
@@ -76,10 +76,32 @@ evaluate report = compare {
 
 FILES: dict[str, bytes] = {
     "sums.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": "3"}\n',
+    "held.jsonl": b'{"question": "2+2", "answer": "4"}\n',
     "broken.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "1+2", "answer": }\n',
     "lists.jsonl": b'{"question": "1+1", "answer": "2"}\n["1+2", "3"]\n',
     "hopeless.jsonl": b"1+1 = 2\n" * 12,
     "empty.jsonl": b"\n\n",
+    "graders.py": b"""\
+import re
+from scoring import shared
+
+
+def score(completion, metadata):
+    return float(metadata["answer"] in completion)
+
+
+async def patient(completion, *, reference, turns=(), **rest):
+    return 1.0
+
+
+def hinted(completion, metadata):
+    return float(completion == metadata["hint"])
+
+
+class Scorer:
+    pass
+""",
+    "broken.py": b"def score(completion):\n    return (1.0\n",
     "latin.jsonl": b'{"question": "1+1", "answer": "2"}\n{"question": "caf\xe9", "answer": "3"}\n',
 }
 """The files beside every recipe of these tests."""
@@ -117,12 +139,15 @@ def check_text(
     nodes: int = 1,
     registry: Path | None = None,
     wanted: str | None = None,
+    to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe in the working directory; `sets` are written `NAME=TEXT`."""
     source = Source(RECIPE, text, Path.cwd() / RECIPE)
     settings = [Setting(*one.split("=", 1)) for one in sets]
     launch = Launch(world_size, nodes)
-    return compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
+    return compile_recipe(
+        source, settings=settings, launch=launch, registry=registry, wanted=wanted, to_run=to_run
+    )
 
 
 def codes(compilation: Compilation) -> list[str]:

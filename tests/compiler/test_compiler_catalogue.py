@@ -10,11 +10,23 @@ import pytest
 from harmony_compiler.graph import catalogue
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.formulas import FUNCTIONS, Function
-from harmony_compiler.graph.node import Constructor, Derived, FieldSpec, Node, Settings, schema, summary
+from harmony_compiler.graph.models import LoadSettings
+from harmony_compiler.graph.node import (
+    Constructor,
+    Derived,
+    FieldSpec,
+    Node,
+    Settings,
+    schema,
+    summary,
+    tag_of,
+)
 from harmony_compiler.graph.types import (
     BOOL,
+    DURATION,
     FLOAT,
     INT,
+    MODEL,
     NONE,
     PERCENT,
     STR,
@@ -22,11 +34,12 @@ from harmony_compiler.graph.types import (
     ListOf,
     LiteralText,
     ModelType,
+    RecordOf,
     SettingsType,
     Type,
     options_of,
 )
-from harmony_compiler.graph.values import Percent, Ref
+from harmony_compiler.graph.values import Duration, Percent, Ref
 from harmony_compiler.names import names_of_the_language
 
 CLASSES = (*catalogue.CONSTRUCTORS, *catalogue.INTERNAL)
@@ -36,7 +49,7 @@ EACH_FIELD = pytest.mark.parametrize(
     ("cls", "spec"), FIELDS, ids=[f"{cls.constructor}.{spec.name}" for cls, spec in FIELDS]
 )
 
-OUTSIDE = {"recipe.seed", "ctx.world_size"}
+OUTSIDE = {"recipe.seed", "ctx.world_size", "ctx.gpus_per_node", "ctx.ranks"}
 """Names with a dot that a rule or a derived default may ask for."""
 
 
@@ -49,9 +62,19 @@ def fits(value: Any, option: Type) -> bool:
             return isinstance(value, Settings) and value.constructor == name
         case ListOf(item=item):
             return isinstance(value, tuple) and all(fits(part, item) for part in value)
+        case RecordOf(item=item):
+            return isinstance(value, dict) and all(fits(part, item) for part in value.values())
         case ModelType() | DatasetType():
             return False
-    kinds = {BOOL: bool, INT: int, FLOAT: float, STR: str, PERCENT: Percent, NONE: type(None)}
+    kinds = {
+        BOOL: bool,
+        INT: int,
+        FLOAT: float,
+        STR: str,
+        PERCENT: Percent,
+        DURATION: Duration,
+        NONE: type(None),
+    }
     return type(value) is kinds.get(option)
 
 
@@ -65,7 +88,7 @@ def test_a_class_says_what_it_is(cls: type[Constructor]) -> None:
 def test_a_field_says_what_it_is(cls: type[Constructor], spec: FieldSpec) -> None:
     assert spec.doc.strip() == spec.doc != ""
     assert not spec.doc.endswith(".")
-    assert not spec.doc[0].isupper()
+    assert not spec.doc[0].isupper() or spec.doc.startswith("JSON")
     assert spec.role in ("semantic", "placement", "watching")
     assert spec.name.isidentifier()
 
@@ -103,17 +126,31 @@ def test_a_rule_speaks_of_fields_that_are_there(cls: type[Constructor]) -> None:
 
 
 def _fields_of_settings(cls: type[Constructor]) -> set[str]:
-    """`sampling.temperature`: of a field that holds one kind of settings, their fields."""
+    """`sampling.temperature`, `model.tp`: of a field that holds settings or a model, their fields."""
     found: set[str] = set()
     for spec in schema(cls).values():
         if isinstance(spec.type, SettingsType):
             found.update(f"{spec.name}.{name}" for name in schema(catalogue.class_of(spec.type.name)))
+        if spec.type == MODEL:
+            found.update(f"{spec.name}.{name}" for name in schema(LoadSettings))
     return found
 
 
 @EACH_CLASS
+def test_what_reads_a_field_is_a_field(cls: type[Constructor]) -> None:
+    known = {*schema(cls), *_fields_of_settings(cls)}
+    for pair in cls.reads:
+        assert {pair.field, pair.option} <= known
+        assert bool(pair.values) != (pair.unless is not None)
+        if pair.field in schema(cls):
+            assert not schema(cls)[pair.field].required
+    for need in cls.needs_fields:
+        assert {need.field, need.other} <= known
+
+
+@EACH_CLASS
 def test_groups_and_arguments_are_fields(cls: type[Constructor]) -> None:
-    for group in cls.exactly_one:
+    for group in (*cls.exactly_one, *cls.at_least_one):
         assert len(group) > 1
         assert not [name for name in group if schema(cls)[name].required]
     assert cls.argument is None or schema(cls)[cls.argument].required
@@ -139,21 +176,15 @@ def test_a_function_says_what_it_is(function: Function) -> None:
 
 
 def test_names_are_given_once() -> None:
-    names = [cls.constructor for cls in CLASSES]
-    assert len(set(names)) == len(names)
-    assert not catalogue.LATER & set(names)
-    assert set(names) >= catalogue.LATER_DATASETS
-    assert names_of_the_language() >= {cls.constructor for cls in catalogue.CONSTRUCTORS} | catalogue.LATER
-
-
-@EACH_CLASS
-def test_what_a_class_will_take_later_it_does_not_take_yet(cls: type[Constructor]) -> None:
-    assert not catalogue.later_fields(cls) & set(schema(cls))
+    tags = [tag_of(cls) for cls in CLASSES]
+    assert len(set(tags)) == len(tags)
+    assert names_of_the_language() >= {cls.constructor for cls in catalogue.CONSTRUCTORS}
 
 
 @EACH_CLASS
 def test_a_class_is_found_by_its_name(cls: type[Constructor]) -> None:
-    assert catalogue.class_of(cls.constructor) is cls
+    assert catalogue.class_of(tag_of(cls)) is cls
+    assert cls in (*catalogue.constructors_named(cls.constructor), *catalogue.INTERNAL)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What people see: every code, with a recipe that raises it.
 
 A case begins with the command that a person would type. `UPDATE_GOLDEN=1` writes the files anew; review the
-diff as prose.
+diff as prose. Other files of a case stand behind its recipe, each under a line `==> NAME`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 from harmony_compiler import findings
 from harmony_compiler.compile import compile_recipe
 from harmony_compiler.files import read_source
+from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import Launch
-from harmony_compiler.inputs import Setting
+from harmony_compiler.input_files import read_inputs
 from harmony_compiler.passes.graders import ANY_GRADER
 from harmony_grammar.diagnostics import LEDGER, Diagnostic
 from harmony_grammar.rendering import render_text
@@ -30,10 +31,11 @@ MISSING = "missing.recipe"
 """The recipe that a case names to be told that there is none."""
 
 _OPTIONS = argparse.ArgumentParser(prog="harmonyc")
-_OPTIONS.add_argument("command", choices=["check", "grade"])
+_OPTIONS.add_argument("command", choices=["check", "grade", "run"])
 _OPTIONS.add_argument("recipe")
 _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
+_OPTIONS.add_argument("--inputs", action="append", default=[])
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
 
 
@@ -42,14 +44,26 @@ def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, 
     assert words[:2] == ["$", "harmonyc"]
     options = _OPTIONS.parse_args(words[2:])
     wanted = options.grader or ANY_GRADER if options.command == "grade" else None
+    recipe, *others = recipe.split("==> ")
     if options.recipe != MISSING:
         Path(options.recipe).write_text(recipe, encoding="utf-8")
+    for other in others:
+        name, _, text = other.partition("\n")
+        Path(name).write_text(text, encoding="utf-8")
     source = read_source(options.recipe)
     if not isinstance(source, Source):
         return (source,)
     settings = [Setting(*one.split("=", 1)) for one in options.set]
+    for path in options.inputs:
+        read = read_inputs(path)
+        if not isinstance(read, tuple):
+            return (read,)
+        settings.extend(read)
     launch = Launch(options.num_processes)
-    found = compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
+    to_run = options.command == "run"
+    found = compile_recipe(
+        source, settings=settings, launch=launch, registry=registry, wanted=wanted, to_run=to_run
+    )
     return found.diagnostics
 
 

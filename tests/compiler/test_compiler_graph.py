@@ -10,6 +10,7 @@ import pytest
 from compiler_support import DATA, FILES, GOOD, MODEL, SAVE, TRAIN, check_text, codes, graph_of, replaced
 
 from harmony_compiler.compile import compile_recipe
+from harmony_compiler.given import Setting
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows
 from harmony_compiler.graph.graph import Graph, Origin
@@ -18,7 +19,6 @@ from harmony_compiler.graph.models import Reloaded, ScratchModel
 from harmony_compiler.graph.node import Node, schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Percent, Ref
-from harmony_compiler.inputs import Setting
 from harmony_compiler.store.files import content_hash
 from harmony_grammar.source import Source
 

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiler_support import DATA, GOOD, MODEL, check_text, codes, graph_of, replaced
+from compiler_support import DATA, GOOD, MODEL, RECIPE, check_text, codes, graph_of, replaced
 
+from harmony_compiler.compile import compile_recipe
+from harmony_compiler.given import settings_of
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import HubModel, LocalModel, ScratchModel
+from harmony_grammar.rendering import render_text
+from harmony_grammar.source import Source
 
 
 def value_of(declaration: str, *sets: str) -> Any:
@@ -45,6 +49,32 @@ TAKEN: list[tuple[str, str, Any]] = [
     ("Secret", 'env("TOKEN")', {"env": "TOKEN"}),
     ("int | percent", "5%", {"percent": 5}),
     ("float", "if ctx.world_size == 1 then 0.5 else 1", 0.5),
+    # A pattern or template is its text; in quotes it is an expression.
+    ("Template", "{{ x }}: {{ y }}", "{{ x }}: {{ y }}"),
+    ("Template", "{{ x }} is {{ 'y' }}", "{{ x }} is {{ 'y' }}"),
+    ("Regex", r"^\d+$", r"^\d+$"),
+    ("Regex", r'r"^\d+$"', r"^\d+$"),
+    ("Regex | none", "none", None),
+    # What may be nothing: `none` is that, and in quotes it is the text.
+    ("str | none", "none", None),
+    ("str | none", "plain words", "plain words"),
+    ("str | none", '"none"', "none"),
+    ('"all" | none', "all", "all"),
+    ('"all" | none', "none", None),
+    ("none | Path", "none", None),
+    # Beside other types, an option is its text too; any other text is an expression.
+    ('int | "auto"', "auto", "auto"),
+    ('int | "auto"', '"auto"', "auto"),
+    ('int | "auto"', "3", 3),
+    ("int | str", "3", 3),
+    ("int | str", '"3"', "3"),
+    ("list[percent]", "[5%]", [{"percent": 5}]),
+    ("list[str | none]", '["a", none]', ["a", None]),
+    ("list[list[int]]", "[[1], []]", [[1], []]),
+    ("list[Secret]", '[env("A")]', [{"env": "A"}]),
+    ("Secret | none", "none", None),
+    ("Secret | none", 'env("A")', {"env": "A"}),
+    ("bool | duration", "5min", {"duration": [5, "min"]}),
 ]
 
 
@@ -82,6 +112,14 @@ REFUSED = [
     ("Secret", "env(abc)", "E0424"),
     ("Secret", 'env("")', "E0424"),
     ("Secret", "a b ) c", "E0424"),
+    ("Secret | none", "abc", "E0424"),
+    ("list[Secret]", "[abc]", "E0424"),
+    ("list[Secret]", '["abc"]', "E0424"),
+    ("list[Secret | none]", 'env("A") { x = abc }', "E0424"),
+    ("Regex", "(", "E0314"),
+    ("Endpoint", 'local("home")', "E0301"),
+    ("Sampling", "cosine", "E0301"),
+    ("Schedule", "cosine { warmup = 0.1 }", "E0303"),
 ]
 
 
@@ -211,3 +249,123 @@ def test_what_the_launch_decides() -> None:
     assert compilation.graph is not None
     assert compilation.graph.launch == Launch(8, 2)
     assert list(compilation.graph.inputs.values()) == [8, 2, 4, "named"]
+
+
+STRUCTURED = [
+    ("Sampling", "sampling { temperature = 0.5 }", "sampling"),
+    ("Sampling", "{ temperature = 0.5 }", "sampling"),
+    ("Schedule", "constant", "constant"),
+    ("Adapter", "lora { rank = 8 }", "lora"),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "constructor"), STRUCTURED)
+def test_settings_may_be_given(type_: str, text: str, constructor: str) -> None:
+    assert value_of(f"input given: {type_}\n", f"given={text}")["constructor"] == constructor
+
+
+def test_settings_that_were_given_fit_their_field() -> None:
+    recipe = "input falls: Schedule = linear { warmup = 5 }\n"
+    recipe += replaced(GOOD, ("steps = 3", "steps = 30, schedule = falls"))
+    assert codes(check_text(recipe)) == []
+    assert codes(check_text(recipe, ["falls=cosine"])) == []
+
+
+def test_metadata_has_types() -> None:
+    recipe = "input rows_of: Dataset[Prompt{answer: str, tests: list[str]}]\n"
+    given = 'rows([{ q = "a" }]) { prompt = "{{ q }}", metadata = { answer = "x", tests = "y" } }'
+    lacking = given.replace("tests", "test")
+    assert codes(check_text(recipe, [f"rows_of={lacking}"])) == ["E0301"]
+
+
+# --- values from Python and from files ------------------------------------------------------------------
+
+DATA_TAKEN: list[tuple[str, Any, Any]] = [
+    # type, value of a file or of Python, value in the graph
+    ("int", 3, 3),
+    ("int", "3", 3),
+    ("int", -3, -3),
+    ("float", 3, 3.0),
+    ("float", 1e-5, 1e-5),
+    ("float", "5e-5", 5e-5),
+    ("float", "10%", 0.1),
+    ("percent", "10%", {"percent": 10}),
+    ("duration", "90s", {"duration": [90, "s"]}),
+    ("bool", True, True),
+    ("bool", "true", True),
+    ("int | none", None, None),
+    ("int | none", "none", None),
+    ("str", "plain words", "plain words"),
+    ("str", "", ""),
+    ("str", "3", "3"),
+    ("str", 'say "a\\b"\n', 'say "a\\b"\n'),
+    ("str | none", None, None),
+    ("str | none", "none", None),
+    ("int | str", "3", "3"),
+    ("int | str", "plain words", "plain words"),
+    ('int | "auto"', "auto", "auto"),
+    ('int | "auto"', "4", 4),
+    ('"yes" | "no"', "no", "no"),
+    ("Regex", "^a$", "^a$"),
+    ("Template", "{{ x }}", "{{ x }}"),
+    ("list[str]", ["a b", "3"], ["a b", "3"]),
+    ("list[percent]", ["10%", "5%"], [{"percent": 10}, {"percent": 5}]),
+    ("list[list[float]]", [[1], ["2e-1"]], [[1.0], [0.2]]),
+    ("list[int]", [], []),
+    ("Secret", 'env("TOKEN")', {"env": "TOKEN"}),
+    ("list[Secret]", ['env("A")', 'env("B")'], [{"env": "A"}, {"env": "B"}]),
+]
+
+
+def given(value: Any) -> Any:
+    recipe = Source(RECIPE, f"input given: {value[0]}\n", Path.cwd() / RECIPE)
+    return compile_recipe(recipe, settings=settings_of({"given": value[1]}))
+
+
+@pytest.mark.parametrize(("type_", "data", "value"), DATA_TAKEN, ids=[f"{t}: {d}" for t, d, _ in DATA_TAKEN])
+def test_data_is_taken(type_: str, data: Any, value: Any) -> None:
+    compilation = given((type_, data))
+    assert codes(compilation) == []
+    assert compilation.graph is not None
+    found = compilation.graph.inputs["given"]
+    assert (found, type(found)) == (value, type(value))
+
+
+DATA_REFUSED: list[tuple[str, Any, str]] = [
+    ("int", 3.5, "E0301"),
+    ("int", True, "E0301"),
+    ("int", "many", "E0301"),
+    ("int", float("inf"), "E0428"),
+    ("float", float("nan"), "E0428"),
+    ("float", "fast", "E0301"),
+    ("float", None, "E0301"),
+    ("percent", 0.1, "E0303"),
+    ("percent", 10, "E0301"),
+    ("str", 3, "E0301"),
+    ("str", None, "E0301"),
+    ("str", ["a"], "E0301"),
+    ('"yes" | "no"', "maybe", "E0304"),
+    ('"yes" | "no"', True, "E0301"),
+    ("list[int]", 3, "E0301"),
+    ("list[int]", [1, "x"], "E0301"),
+    ("list[int]", {"a": 1}, "E0301"),
+    ("int", {"a": 1}, "E0301"),
+    ("Model", "Qwen/Qwen3-0.6B", "E0301"),
+    ("Model", "Qwen", "E0301"),
+    ("Model", "scratch {", "E0112"),
+    ("Model", 'local("x"', "E0112"),
+    ("Regex", "(", "E0314"),
+    ("Secret", "hunter2", "E0424"),
+    ("Secret", ["hunter2"], "E0424"),
+    ("Secret", 5, "E0424"),
+    ("list[Secret]", ['env("A")', "hunter2"], "E0424"),
+]
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "code"), DATA_REFUSED, ids=[f"{t}: {d}" for t, d, _ in DATA_REFUSED]
+)
+def test_data_is_refused(type_: str, data: Any, code: str) -> None:
+    compilation = given((type_, data))
+    assert codes(compilation) == [code]
+    assert "hunter2" not in render_text(compilation.diagnostics)

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from any_text import SOUP, mutated
 from compiler_support import REINFORCED, check_text, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_strategies import FORMULAS, SOUP, mutated, recipes
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.files import Disk, read_source
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.identity import identities
 from harmony_compiler.plan import plan_text
-from harmony_compiler.store.files import content_hash
+from harmony_dsl.testing import formulas
 from harmony_grammar.rendering import render_text, to_json
 from harmony_grammar.source import Source
 
@@ -154,7 +153,7 @@ def test_any_regular_expression_is_one_or_findings(regex: str) -> None:
 
 
 @settings(STEADY, max_examples=100)
-@given(FORMULAS)
+@given(formulas())
 def test_any_formula_goes_to_json_and_back(formula: str) -> None:
     compilation = check_text(f"grader g = {formula}\n", wanted="g")
     assert [finding.words.message for finding in compilation.diagnostics] == []
@@ -165,33 +164,3 @@ def test_any_formula_goes_to_json_and_back(formula: str) -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\\\n'), max_size=40))
 def test_any_path_is_there_or_missed(path: str) -> None:
     sound(check_text(f'dataset d = jsonl("{path}")\nmodel m = local("{path}")\n'))
-
-
-@settings(STEADY, max_examples=100)
-@given(recipes())
-def test_what_the_catalogue_allows_has_no_errors(text: str) -> None:
-    compilation = check_text(text)
-    assert [finding.words.message for finding in compilation.diagnostics] == []
-    sound(compilation)
-
-
-@settings(STEADY, max_examples=30)
-@given(recipes(), st.randoms(use_true_random=False))
-def test_the_order_of_declarations_means_nothing(text: str, random: object) -> None:
-    known = []
-    for declarations in (text, "".join(sorted(_declarations(text)))):
-        graph = check_text(declarations).graph
-        assert graph is not None
-        known.append(set(identities(graph, content_hash, Path("home") / "models").values()))
-    assert known[0] == known[1]
-
-
-def _declarations(text: str) -> list[str]:
-    words = ("model ", "dataset ", "grader ", "train ", "evaluate ", "save ", "recipe ")
-    parts: list[str] = []
-    for line in text.splitlines(keepends=True):
-        if line.startswith(words):
-            parts.append(line)
-        else:
-            parts[-1] += line
-    return parts

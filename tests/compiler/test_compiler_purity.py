@@ -13,31 +13,23 @@ import pytest
 from compiler_support import COMPARED, GOOD, MODEL, REINFORCED, SAVE, TAKEN, check_text, codes, replaced
 
 from harmony_compiler.compile import compile_recipe
-from harmony_compiler.files import DISK
+from harmony_compiler.files import Disk
 from harmony_grammar.source import Source
 
 HEAVY = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "numpy", "rich", "yaml", "lark")
-JINJA = '"{{ answer | trim }}"'
+FILTERED = "\"{{ answer.split('=')[-1] | trim }}\""
+JINJA = '"{% if answer %}{{ answer }}{% endif %}"'
 
 
-class Noted:
+class Noted(Disk):
     """The disk, with a list of what was read."""
 
     def __init__(self) -> None:
         self.read: list[str] = []
 
-    def exists(self, path: Path) -> bool:
-        return DISK.exists(path)
-
-    def is_folder(self, path: Path) -> bool:
-        return DISK.is_folder(path)
-
-    def names_in(self, folder: Path) -> list[str]:
-        return DISK.names_in(folder)
-
     def head(self, path: Path, limit: int) -> bytes:
         self.read.append(path.name)
-        return DISK.head(path, limit)
+        return super().head(path, limit)
 
 
 FAULTY = replaced(
@@ -73,8 +65,9 @@ def test_files_are_read_through_the_door_alone(
     monkeypatch.setattr(builtins, "open", noting)
     files = Noted()
     compile_recipe(Source("case.recipe", text, folder / "case.recipe"), files=files, registry=registry)
-    assert files.read == ["sums.jsonl"]
-    assert [Path(path).name for path in opened] == ["sums.jsonl"]
+    held = ["held.jsonl"] if "held.jsonl" in text else []
+    assert files.read == ["sums.jsonl", *held]
+    assert [Path(path).name for path in opened] == ["sums.jsonl", *held]
 
 
 def test_only_a_key_that_is_taken_needs_hashes(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +106,7 @@ compile_recipe(Source("case.recipe", Path("case.recipe").read_text(), Path("case
 """
 
 
-@pytest.mark.parametrize("template", ['"{{ answer }}"', JINJA], ids=["plain", "filter"])
+@pytest.mark.parametrize("template", ['"{{ answer }}"', FILTERED, JINJA], ids=["plain", "filter", "block"])
 def test_compiling_imports_little(template: str) -> None:
     Path("case.recipe").write_text(replaced(GOOD, ('"{{ answer }}"', template)), encoding="utf-8")
     imported = imported_by(COMPILE, *HEAVY, "jinja2")

@@ -79,7 +79,8 @@ def test_what_cannot_be_counted_is_left_to_the_run(field: str, text: str) -> Non
 
 def test_a_limit_of_the_evaluation_counts() -> None:
     asked_of(["a", "b" * 20])
-    alone = ASKED + MODEL + GRADER + replaced(COMPARED, ("tiny, adder", "tiny"))
+    path = ' { path = "held.jsonl" }'
+    alone = ASKED + MODEL + GRADER + replaced(COMPARED, ("tiny, adder", "tiny"), (path, ""))
     assert codes(check_text(alone)) == ["E0702"]
     assert codes(check_text(replaced(alone, ("  sampling", "  limit = 1\n  sampling")))) == []
 
@@ -126,6 +127,7 @@ def test_the_context_of_a_folder_is_in_its_configuration(config: object, said: l
 
 def test_the_tightest_model_decides() -> None:
     asked_of(["a" * 14])
+    Path("held.jsonl").write_bytes(Path("sums.jsonl").read_bytes())
     large = replaced(MODEL, ("tiny", "large"), ("context = 24", "context = 240"))
     text = large + replaced(WHOLE, ("model = tiny", "model = large"), ("[tiny, adder]", "[adder, tiny]"))
     found = check_text(text)
@@ -145,4 +147,4 @@ def test_each_file_is_read_once() -> None:
 
     path = Path.cwd() / "case.recipe"
     assert compile_recipe(Source("case.recipe", WHOLE, path), files=Counting()).graph is not None
-    assert Counting.read == ["sums.jsonl"]
+    assert Counting.read == ["sums.jsonl", "held.jsonl"]

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from reading import HERE, parse
 
-from harmony_grammar import syntax_errors
+from harmony_grammar import literal_errors, syntax_errors
 from harmony_grammar.diagnostics import LEDGER, Diagnostic
 from harmony_grammar.rendering import render_text
 
+OWN = (literal_errors.__name__, syntax_errors.__name__)
 GOLDEN = sorted((HERE / "golden").glob("*.txt"))
 
 
@@ -45,7 +46,7 @@ def test_every_finding_has_a_case() -> None:
     for path in GOLDEN:
         for _, recipe, _ in cases(path):
             raised |= {finding.code for finding in parse(recipe).diagnostics}
-    family = {code for code, finding in LEDGER.items() if finding.__module__ == syntax_errors.__name__}
+    family = {code for code, finding in LEDGER.items() if finding.__module__ in OWN}
     assert family
     assert family <= raised
 

@@ -43,7 +43,7 @@ BAD = [
     ),
     Bad("neither epochs nor steps", "E0408", "sft", (("  steps = 3\n", ""),)),
     Bad("both epochs and steps", "E0407", "epochs", (("steps = 3", "steps = 3\n  epochs = 1"),)),
-    Bad("not supported yet", "E0601", "dpo", (("= sft {", "= dpo {"),)),
+    Bad("rows of another stage", "E0301", "sums", (("= sft {", "= dpo {"),)),
     Bad("missing value", "E0121", "", (("lr = 1e-2", "lr ="),)),
 ]
 

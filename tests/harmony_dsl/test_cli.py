@@ -107,6 +107,15 @@ def test_warnings_pass_unless_they_are_denied(harmonyc: Harmonyc, write: Write) 
     assert harmonyc("check", recipe, "--deny-warnings").code == 1
 
 
+def test_notes_never_fail(harmonyc: Harmonyc, write: Write) -> None:
+    rows = 'rows([{ prompt = "1+1", completion = "2" }])'
+    mapped = 'jsonl("sums.jsonl") {\n  prompt = "{{ question }}"\n  completion = "{{ answer }}"\n}'
+    recipe = write((mapped, rows)).name
+    for arguments in ((), ("--deny-warnings",), ("--fix",), ("--fix", "--deny-warnings")):
+        told = harmonyc("check", recipe, *arguments)
+        assert (told.code, told.out.splitlines()[-1]) == (0, "1 note"), told.out
+
+
 @pytest.mark.parametrize("changes", [(), (MISSPELT,), (UNUSED,)], ids=["good", "bad", "doubtful"])
 def test_json_is_what_the_contract_says(
     changes: tuple[tuple[str, str], ...], harmonyc: Harmonyc, write: Write
@@ -161,7 +170,6 @@ USAGE = {
         ("check", "x", "--fromat", "json"),
         "there is no option `--fromat`; did you mean `--format`?",
     ),
-    "later option": (("check", "x", "--inputs", "a.toml"), "`--inputs` is not supported yet"),
     "later option of one command": (("run", "x", "--max-time=1h"), "`--max-time` is not supported yet"),
     "second file": (("plan", "x", "y"), "`y` is one file too many"),
     "no value": (("check", "x", "--set", "seed"), "`--set seed` is not of the form `--set NAME=VALUE`"),

@@ -1,4 +1,4 @@
-"""`check`, `compile` and `plan` answer at once: they load nothing heavy."""
+"""`check`, `compile`, `explain` and `plan` answer at once: they load nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsl_support import Write
 
 HEAVY = (
     *("torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "peft", "numpy"),
-    *("pyarrow", "pandas", "rich", "harmony_runtime"),
+    *("pyarrow", "pandas", "rich", "yaml", "harmony_runtime"),
 )
 
 PROBE = """
@@ -23,7 +23,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("command", ["check", "compile", "plan"])
+@pytest.mark.parametrize("command", ["check", "compile", "inputs", "plan"])
 def test_nothing_heavy_is_loaded(command: str, write: Write) -> None:
     recipe = write()
     probe = subprocess.run(
@@ -33,6 +33,16 @@ def test_nothing_heavy_is_loaded(command: str, write: Write) -> None:
         check=False,
     )
     assert probe.returncode == 0, probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("words", [(), ("E0502",), ("grpo",), ("grop",)], ids=" ".join)
+def test_explaining_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    heavy = ",".join((*HEAVY, "jinja2", "urllib.request", "yaml"))
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, heavy, "explain", *words], capture_output=True, text=True, check=False
+    )
+    assert probe.returncode == (2 if words == ("grop",) else 0), probe.stderr
     assert probe.stderr.splitlines()[-1] == "loaded:"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,12 @@ def test_files_marks_and_blank_lines(tmp_path: Path) -> None:
     (tmp_path / "b[1].jsonl").write_bytes(b'{"q": "c\xe2\x80\xa8"}\n\n')
     paths = (str(tmp_path / "a.jsonl"), str(tmp_path / "b[1].jsonl"))
     assert prompts(JsonLines(path=paths, prompt="{{ q }}", seed=7)) == ["a", "b", "c\u2028"]
+
+
+def test_a_compressed_file_is_read_as_what_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"q": "1"}\n\n{"q": "2"}\n'))
+    assert prompts(JsonLines(path=str(file), prompt="{{ q }}", seed=0)) == ["1", "2"]
 
 
 def test_split_shuffle_limit() -> None:

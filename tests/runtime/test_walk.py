@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Equals
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
+from harmony_grammar.records import replace
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.watch import Measured
 

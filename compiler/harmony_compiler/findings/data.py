@@ -108,3 +108,102 @@ class CutPrompts(Diagnostic):
     label = "cuts rows"
     help = 'choose `"drop"` or `"error"`'
     stage: str
+
+
+class MetadataOfAnotherType(Diagnostic):
+    code, slug = "E0514", "metadata-of-another-type"
+    message = "the metadata `{key}` is `{found}`, and the grader needs {wanted}"
+    label = "read here, for `{stage}`"
+    help = "{mend}"
+    key: str
+    stage: str
+    found: str
+    wanted: str
+    mend: str = ""
+
+
+class NotInFilter(Diagnostic):
+    code, slug = "E0515", "not-in-filter"
+    message = "`{name}` is not known where rows are filtered"
+    label = "not a column"
+    notes = (
+        "rows are filtered before they are mapped and answered: a filter reads columns",
+        "columns: {columns}",
+    )
+    help = "{mend}"
+    name: str
+    columns: str = ""
+    mend: str = ""
+
+
+class UnknownColumnType(Diagnostic):
+    code, slug = "E0516", "unknown-column-type"
+    message = "`{text}` is no type of a column"
+    label = "not a type"
+    notes = ("types: {known}",)
+    help = "did you mean `{suggestion}`?"
+    text: str
+    known: str
+    suggestion: str = ""
+
+
+class ColumnOfAnotherType(Diagnostic):
+    code, slug = "E0517", "column-of-another-type"
+    message = "the column `{column}` is `{found}`, not `{stated}`"
+    label = "stated here"
+    notes = ("{file} was looked at",)
+    help = "write `{found}`, or leave `columns` out where the file is at hand"
+    column: str
+    stated: str
+    found: str
+    file: str
+
+
+class UnreadableLock(Diagnostic):
+    code, slug = "E0535", "unreadable-lock"
+    message = "the lock `{path}` cannot be read: {reason}"
+    help = "remove it, and pin anew what it held"
+    path: str
+    reason: str
+
+
+class NoTurns(Diagnostic):
+    code, slug = "E0536", "no-turns"
+    message = "the column `{column}` holds {found}, not {wanted}"
+    label = "read here"
+    help = "{mend}"
+    column: str
+    found: str
+    wanted: str
+    mend: str = ""
+
+
+class OverlappingRows(Diagnostic):
+    code, slug = "W0501", "overlapping-rows"
+    message = "{rows} {use} {how} as well"
+    label = "{how} here"
+    notes = ("a model that has seen the answers scores better than it is",)
+    help = "keep rows aside: train on `train[:90%]`, and take `train[90%:]` here"
+    rows: str
+    use: str
+    how: str
+
+
+class NotLookedAt(Diagnostic):
+    code, slug = "N0501", "not-looked-at"
+    message = "could not look at {what}: {why}"
+    label = "its columns are not known here"
+    help = '`columns = {{ question = "str" }}` states the columns, with which templates are checked'
+    what: str
+    why: str
+
+
+class RecognisedLayout(Diagnostic):
+    code, slug = "N0502", "recognised-layout"
+    message = "{these} recognised as {layout}"
+    label = "nothing is mapped here"
+    notes = ("the same as writing {mapping}",)
+    help = "a mapping of your own takes its place"
+    these: str
+    layout: str
+    mapping: str

@@ -114,7 +114,9 @@ class NotCopyable(Diagnostic):
     code, slug = "E0411", "not-copyable"
     message = "{what} has no fields to change"
     label = "this is {what}"
+    help = "{mend}"
     what: str
+    mend: str = ""
 
 
 class EntryTwice(Diagnostic):
@@ -126,15 +128,81 @@ class EntryTwice(Diagnostic):
     key: str
 
 
+class UnreadField(Diagnostic):
+    code, slug = "E0413", "unread-field"
+    message = "`{key}` is {when}"
+    label = "{cause}"
+    notes = ("{fact}",)
+    help = "{mend}"
+    key: str
+    when: str
+    cause: str
+    mend: str
+    fact: str = ""
+
+
+class NeedsField(Diagnostic):
+    code, slug = "E0414", "needs-another-field"
+    message = "`{key}` needs `{other}` beside it"
+    label = "{why}"
+    help = "add `{other}`, or remove `{key}`"
+    key: str
+    other: str
+    why: str
+
+
+class UnknownMetric(Diagnostic):
+    code, slug = "E0416", "unknown-metric"
+    message = "`{stage}` has no metric `{name}`"
+    label = "not a metric of `{stage}`"
+    notes = ("metrics: {known}",)
+    help = "did you mean `{suggestion}`?"
+    stage: str
+    name: str
+    known: str
+    suggestion: str = ""
+
+
+class UnusualRate(Diagnostic):
+    code, slug = "W0402", "unusual-rate"
+    message = "`{key}` = {rate} is far {way} what pretrained models are tuned with"
+    label = "usual is {usual}"
+    notes = ("{effect}",)
+    key: str
+    rate: str
+    way: str
+    usual: str
+    effect: str
+
+
+class BadAddress(Diagnostic):
+    code, slug = "E0415", "bad-address"
+    message = "`url` must be the address of a server"
+    label = "{cause}"
+    help = "{mend}"
+    cause: str
+    mend: str
+
+
+class CredentialInAddress(Diagnostic):
+    code, slug = "E0417", "credential-in-address"
+    message = "an address must not hold a credential"
+    label = "whoever sees the recipe would know it"
+    help = 'take it out; a field that takes a secret is given its name, `env("NAME")`'
+    secret = True
+
+
 class UnknownInput(Diagnostic):
     code, slug = "E0420", "unknown-input"
-    message = "the recipe has no input `{name}`"
-    label = "not an input"
+    message = "{what} has no input `{name}`"
+    label = "{found}"
     notes = ("inputs: {known}",)
     help = "did you mean `{suggestion}`?"
     name: str
     known: str
     suggestion: str = ""
+    what: str = "the recipe"
+    found: str = "not an input"
 
 
 class MissingInput(Diagnostic):
@@ -162,9 +230,47 @@ class SetTwice(Diagnostic):
     name: str
 
 
+class MissingImportInput(Diagnostic):
+    code, slug = "E0425", "missing-input-of-import"
+    message = "`{file}` has an input `{name}` without a default, and `{module}` was not given it"
+    label = "needs `{name}`"
+    help = "give it here, `{{ {name} = … }}`, or with `--set {module}.{name}=…`"
+    file: str
+    module: str
+    name: str
+
+
+class UnreadableInputs(Diagnostic):
+    code, slug = "E0426", "unreadable-inputs"
+    message = "`{path}` cannot be read: {reason}"
+    path: str
+    reason: str
+
+
+class BrokenInputs(Diagnostic):
+    code, slug = "E0427", "broken-inputs"
+    message = "`{path}` is not {format} with inputs: {reason}"
+    label = "{here}"
+    path: str
+    format: str
+    reason: str
+    here: str = ""
+
+
+class NoInputValue(Diagnostic):
+    code, slug = "E0428", "no-input-value"
+    message = "{place} cannot be {found}, which no recipe can write"
+    label = "this is {found}"
+    help = "{mend}"
+    place: str
+    found: str
+    mend: str = "inputs are numbers, texts, true, false, nothing, and lists and tables of these"
+
+
 class SecretAsText(Diagnostic):
     code, slug = "E0424", "secret-as-text"
     message = "{place} takes a secret by its name, not the secret itself"
     label = "a value in a file or command line is no secret"
     help = 'write `env("NAME")`, and set the variable NAME'
+    secret = True
     place: str

@@ -87,3 +87,46 @@ class UnknownGrader(Diagnostic):
     what: str
     known: str
     suggestion: str = ""
+
+
+class NoPythonPlace(Diagnostic):
+    code, slug = "E0611", "no-python-function-named"
+    message = "{what}"
+    label = "a Python file and a function in it"
+    help = "{mend}"
+    what: str
+    mend: str
+
+
+class BrokenPython(Diagnostic):
+    code, slug = "E0612", "broken-python"
+    message = "`{file}` is no valid Python: {reason}"
+    label = "the file of this grader"
+    file: str
+    reason: str
+
+
+class NoPythonFunction(Diagnostic):
+    code, slug = "E0613", "no-python-function"
+    message = "`{file}` defines no function `{name}`"
+    label = "{cause}"
+    notes = ("functions: {known}",)
+    help = "{mend}"
+    file: str
+    name: str
+    cause: str
+    known: str
+    mend: str = ""
+
+
+class BadParameter(Diagnostic):
+    code, slug = "E0614", "impossible-parameter"
+    message = "`{name}` of `{file}` has a parameter `{parameter}` that {why}"
+    label = "would fail at the first completion"
+    notes = ("a grader is given, by name, any of: completion, prompt, turns, metadata",)
+    help = "{mend}"
+    name: str
+    file: str
+    parameter: str
+    why: str
+    mend: str

@@ -54,9 +54,28 @@ class NameOutOfReach(Diagnostic):
     name: str
 
 
+class ImportCycle(Diagnostic):
+    code, slug = "E0207", "import-cycle"
+    message = "{what}"
+    label = "the circle starts here"
+    help = "{mend}"
+    what: str
+    mend: str
+
+
+class DeepImport(Diagnostic):
+    code, slug = "E0208", "deep-import"
+    message = "imports go more than {most} files deep"
+    label = "the file named here is not read"
+    help = "import what is needed where it is needed"
+    most: str
+
+
 class UnusedValue(Diagnostic):
     code, slug = "W0201", "unused-value"
     message = "nothing uses `{name}`"
     label = "declared here"
+    notes = ("dropped with it, for nothing else uses them: {dropped}",)
     help = "remove it, or use it"
     name: str
+    dropped: str = ""

@@ -31,3 +31,16 @@ class PromptTooLong(Diagnostic):
     cause: str
     count: str
     mend: str
+
+
+class UnevenHeads(Diagnostic):
+    code, slug = "E0703", "uneven-heads"
+    message = "`tp` = {tp} does not divide the {count} {name} of the model"
+    label = "each device takes the same number of heads"
+    notes = ("{fact}",)
+    help = "what fits the model and the launch: {fits}"
+    tp: str
+    count: str
+    name: str
+    fits: str
+    fact: str = ""

@@ -143,8 +143,39 @@ class WrongArguments(Diagnostic):
     doc: str
 
 
+class NotSaidWhich(Diagnostic):
+    code, slug = "E0315", "not-said-which"
+    message = "`{name}` stands for {kinds}, and nothing here says which"
+    label = "of which type?"
+    help = "declare it by its own word, such as `model NAME = …`, `dataset NAME = …` or `grader NAME = …`"
+    name: str
+    kinds: str
+
+
 class BrokenRegex(Diagnostic):
     code, slug = "E0314", "broken-regex"
     message = "the regular expression cannot be read: {reason}"
     label = "here"
     reason: str
+
+
+class WrongValidation(Diagnostic):
+    code, slug = "E0316", "wrong-validation"
+    message = "{asks} takes `{wanted}`, not {found}"
+    label = "this is {found}"
+    notes = ("{fact}",)
+    help = "{mend}"
+    asks: str
+    wanted: str
+    found: str
+    fact: str
+    mend: str = ""
+
+
+class MixedRows(Diagnostic):
+    code, slug = "E0317", "mixed-rows"
+    message = "a mixture has rows of one kind, and this one has {others} and {found}"
+    label = "this is {found}"
+    help = "map the columns of all of them alike"
+    found: str
+    others: str

@@ -4,28 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from harmony_compiler.graph.datasets import PromptRows, ThreadRows
-from harmony_compiler.graph.graders import GraderRef
+from harmony_compiler.graph.datasets import AnyRows, PreferenceRows, PromptRows, ThreadRows
+from harmony_compiler.graph.graders import GraderRef, GraderRefs
 from harmony_compiler.graph.models import ModelRef
-from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, Rule, field
-from harmony_compiler.graph.settings import AdamW, Cosine, Sampling, Schedule
+from harmony_compiler.graph.node import RECIPE_SEED, Derived, Needs, Node, ReadWith, Rule, Settings, field
+from harmony_compiler.graph.settings import AdamW, Checkpoint, Cosine, EarlyStop, Sampling, Schedule
 from harmony_compiler.graph.types import MODEL, Type
+from harmony_compiler.graph.values import Duration, Percent
+
+
+class Validation(Settings):
+    """Measure the stage on rows that it is not trained on."""
+
+    constructor = "validation"
+    later = True
+
+    dataset: AnyRows = field(doc="rows of the stage's own kind, or prompts for the grader")
+    grader: GraderRef | None = field(None, doc="score answers to the rows; by default the loss is measured")
+    every: int | Percent | Duration = field(
+        Percent(10), at_least=1, doc="steps, share of all steps, or time between two"
+    )
 
 
 class Algorithm(Node):
     """What every algorithm takes."""
 
+    trains: ClassVar[str] = "model"
+    """The field that names the model which is trained."""
+    own_names: ClassVar[Mapping[str, str]] = {}
+    """Fields that the other algorithms have under another name: theirs, and the name here."""
+    measures: ClassVar[tuple[str, ...]] = ()
+    """The names of its metrics, where they are documented: see docs/run-folder.md."""
+    needs_fields = (Needs("early_stop", "validation", "`patience` counts validations"),)
+
     epochs: float | None = field(None, above=0, doc="passes over the dataset; fractions allowed")
-    steps: int | None = field(None, at_least=1, doc="optimiser steps")
     schedule: Schedule = field(Cosine(), doc="course of the learning rate")
     optimizer: AdamW = field(AdamW(), doc="the optimiser and its numbers")
     weight_decay: float = field(0.0, at_least=0, doc="decay of the weight matrices a step, times the rate")
     max_grad_norm: float = field(1.0, above=0, doc="gradients are scaled down to this norm")
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the stage's random streams")
+    validation: Validation | None = field(
+        None, role="watching", later=True, doc="rows to measure the stage on, and when"
+    )
+    checkpoint: Checkpoint | None = field(
+        None, role="watching", later=True, doc="when the state is kept; by default when the run is stopped"
+    )
+    early_stop: EarlyStop | None = field(
+        None, later=True, doc="end the stage when a metric does not become better"
+    )
+    metrics: GraderRefs = field(
+        (), role="watching", later=True, doc="graders that are measured and not rewarded"
+    )
+    log_samples: int | None = field(
+        None, at_least=0, role="watching", later=True, doc="completions of a step that are kept; default: all"
+    )
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = field(
+        (), role="watching", later=True, doc="where else the metrics go"
+    )
 
-    exactly_one = (("epochs", "steps"),)
+    @property
+    def steps_given(self) -> int | None:
+        """The optimiser steps that the recipe asks for; None where it gives `epochs`."""
+        raise NotImplementedError
 
     @property
     def rows_per_step(self) -> int:
@@ -35,8 +77,8 @@ class Algorithm(Node):
     def steps_over(self, rows: int) -> int:
         """Optimiser steps over a dataset of `rows`; the last one may reach into the next pass."""
         if self.epochs is None:
-            assert self.steps is not None
-            return self.steps
+            assert self.steps_given is not None
+            return self.steps_given
         from fractions import Fraction  # it costs more than all node classes together
 
         # By the decimal that the recipe writes: in floats, 1.1 * 10 is more than 11.
@@ -47,50 +89,33 @@ class Algorithm(Node):
         return MODEL
 
 
-BATCH_OVER_RANKS = Rule(
-    "samples_per_batch",
-    ("ctx.world_size",),
-    lambda samples, world: samples % world == 0,
-    "`samples_per_batch` = {samples_per_batch} does not divide over {world_size} processes",
-    "choose a multiple of {world_size}",
-)
+class Stepped(Algorithm):
+    """What every algorithm but `ppo` takes, whose field has another name."""
 
+    exactly_one = (("epochs", "steps"),)
 
-class Sft(Algorithm):
-    """Supervised fine-tuning: imitate the completions of a dataset."""
-
-    constructor = "sft"
-    rules = (BATCH_OVER_RANKS,)
-
-    model: ModelRef = field(doc="the model to start from")
-    dataset: ThreadRows = field(doc="the rows to imitate")
-    lr: float = field(1e-5, above=0, doc="peak learning rate")
-    samples_per_batch: int = field(512, at_least=1, doc="rows in one optimiser step")
-    reduce: Literal["tokens", "sequences"] = field(
-        "tokens", doc="average the loss over all trained tokens of a step, or first within each row"
-    )
-    train_on: Literal["last", "all", "everything"] = field(
-        "last", doc="the last assistant turn, every assistant turn, or every token"
-    )
+    steps: int | None = field(None, at_least=1, doc="optimiser steps")
 
     @property
-    def rows_per_step(self) -> int:
-        return self.samples_per_batch
+    def steps_given(self) -> int | None:
+        return self.steps
 
 
-class Grpo(Algorithm):
-    """Group relative policy optimisation: reinforce completions that score above their group."""
+def over_ranks(samples: str, model: str = "model") -> Rule:
+    """A batch divides over the copies of the trained model."""
+    return Rule(
+        samples,
+        ("ctx.ranks", "ctx.world_size", f"{model}.tp"),
+        lambda samples, ranks, world, tp: samples % ranks == 0,
+        f"`{samples}` = {{{samples}}} does not divide over {{ranks}} copies of the model "
+        "({world_size} processes, `tp` = {tp})",
+        "choose a multiple of {ranks}",
+    )
 
-    constructor = "grpo"
-    rules = (
-        Rule(
-            "samples_per_batch",
-            ("completions_per_sample",),
-            lambda samples, group: samples % group == 0,
-            "`samples_per_batch` = {samples_per_batch} is no multiple of `completions_per_sample` = "
-            "{completions_per_sample}",
-            "both count completions: a step takes `samples_per_batch / completions_per_sample` prompts",
-        ),
+
+def mini_batches(model: str = "model") -> tuple[Rule, ...]:
+    """What batches and their parts must be where a batch is updated on in several parts."""
+    return (
         Rule(
             "samples_per_mini_batch",
             ("samples_per_batch",),
@@ -107,13 +132,7 @@ class Grpo(Algorithm):
             "{samples_per_batch}",
             "choose a divisor of {samples_per_batch}",
         ),
-        Rule(
-            "samples_per_mini_batch",
-            ("ctx.world_size",),
-            lambda mini, world: mini % world == 0,
-            "`samples_per_mini_batch` = {samples_per_mini_batch} does not divide over {world_size} processes",
-            "choose a multiple of {world_size}",
-        ),
+        over_ranks("samples_per_mini_batch", model),
         Rule(
             "samples_per_mini_batch",
             ("samples_per_batch",),
@@ -123,6 +142,74 @@ class Grpo(Algorithm):
             "each batch",
             warns=True,
         ),
+    )
+
+
+class Sft(Stepped):
+    """Supervised fine-tuning: imitate the completions of a dataset."""
+
+    constructor = "sft"
+    rules = (over_ranks("samples_per_batch"),)
+    measures = ("loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch")
+
+    model: ModelRef = field(doc="the model to start from")
+    dataset: ThreadRows = field(doc="the rows to imitate")
+    lr: float = field(1e-5, above=0, usual=(1e-7, 1e-3), doc="peak learning rate")
+    samples_per_batch: int = field(512, at_least=1, doc="rows in one optimiser step")
+    reduce: Literal["tokens", "sequences"] = field(
+        "tokens", doc="average the loss over all trained tokens of a step, or first within each row"
+    )
+    train_on: Literal["last", "all", "everything"] = field(
+        "last", doc="the last assistant turn, every assistant turn, or every token"
+    )
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.samples_per_batch
+
+
+class Dpo(Stepped):
+    """Direct preference optimisation: make better answers likelier than worse (Rafailov et al., 2023)."""
+
+    constructor = "dpo"
+    later = True
+    rules = (over_ranks("samples_per_batch"),)
+    reads = (ReadWith("label_smoothing", "loss", ("sigmoid",)),)
+
+    model: ModelRef = field(doc="the model to start from, and the reference")
+    dataset: PreferenceRows = field(doc="pairs of a better and a worse answer")
+    lr: float = field(1e-6, above=0, usual=(1e-8, 1e-4), doc="peak learning rate")
+    samples_per_batch: int = field(32, at_least=1, doc="pairs in one optimiser step")
+    beta: float = field(0.1, above=0, doc="how closely the model keeps to the stage's start")
+    loss: Literal["sigmoid", "ipo", "hinge"] = field("sigmoid", doc="loss of a pair's margin")
+    label_smoothing: float = field(
+        0.0, at_least=0, below=0.5, doc="share of pairs that are taken to be the wrong way round"
+    )
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.samples_per_batch
+
+
+class Grpo(Stepped):
+    """Group relative policy optimisation: reinforce completions that score above their group."""
+
+    constructor = "grpo"
+    measures = (
+        *("loss", "reward", "reward_std", "no_signal", "kl", "clipped", "truncated", "completion_tokens"),
+        *("no_reward", "not_applicable", "failed", "lr", "grad_norm", "tokens", "trained_tokens", "rows"),
+        *("completions", "epoch"),
+    )
+    rules = (
+        Rule(
+            "samples_per_batch",
+            ("completions_per_sample",),
+            lambda samples, group: samples % group == 0,
+            "`samples_per_batch` = {samples_per_batch} is no multiple of `completions_per_sample` = "
+            "{completions_per_sample}",
+            "both count completions: a step takes `samples_per_batch / completions_per_sample` prompts",
+        ),
+        *mini_batches(),
         Rule(
             "sampling.temperature",
             (),
@@ -143,7 +230,7 @@ class Grpo(Algorithm):
     dataset: PromptRows = field(doc="the prompts to answer")
     grader: GraderRef = field(doc="the reward of a completion")
     completions_per_sample: int = field(8, at_least=2, doc="completions of one prompt: a group")
-    lr: float = field(7.5e-7, above=0, doc="peak learning rate")
+    lr: float = field(7.5e-7, above=0, usual=(1e-8, 1e-4), doc="peak learning rate")
     kl_beta: float = field(
         0.01, at_least=0, doc="weight of the distance from the stage's start; 0 asks for none"
     )
@@ -175,3 +262,68 @@ class Grpo(Algorithm):
     @property
     def rows_per_step(self) -> int:
         return self.samples_per_batch // self.completions_per_sample
+
+
+class Ppo(Algorithm):
+    """Proximal policy optimisation: reinforce completions that score above a critic's word.
+
+    Schulman et al., 2017.
+    """
+
+    constructor = "ppo"
+    later = True
+    trains = "policy_model"
+    own_names: ClassVar[Mapping[str, str]] = {
+        "model": "policy_model",
+        "steps": "max_num_ppo_steps",
+        "lr": "lr_policy",
+    }
+    exactly_one = (("epochs", "max_num_ppo_steps"),)
+    rules = (
+        *mini_batches("policy_model"),
+        Rule(
+            "sampling.temperature",
+            (),
+            lambda temperature: temperature > 0,
+            "at temperature 0 a prompt has one completion for ever, and nothing is learned from chance",
+            "leave `temperature` at 1.0",
+        ),
+    )
+
+    policy_model: ModelRef = field(doc="the model to start from")
+    dataset: PromptRows = field(doc="the prompts to answer, one completion each")
+    grader: GraderRef = field(doc="the reward of a completion")
+    value_model: ModelRef = field(
+        Derived("policy_model", ("policy_model",), lambda model: model),
+        doc="what the critic starts from: its own copy, with a scalar head",
+    )
+    lr_policy: float = field(7.5e-7, above=0, usual=(1e-8, 1e-4), doc="peak learning rate of the policy")
+    lr_value: float = field(1e-6, above=0, usual=(1e-8, 1e-3), doc="peak learning rate of the critic")
+    kl_beta: float = field(
+        0.1, at_least=0, doc="weight of the distance from the stage's start; 0 asks for none"
+    )
+    samples_per_batch: int = field(128, at_least=1, doc="completions in one step")
+    samples_per_mini_batch: int = field(64, at_least=1, doc="completions in one update of the weights")
+    max_num_ppo_steps: int | None = field(None, at_least=1, doc="steps, each of one batch of completions")
+    mini_epochs: int = field(1, at_least=1, doc="passes over the completions of a step")
+    clip_range: float = field(0.1, above=0, below=1, doc="how far from 1 a ratio of probabilities counts")
+    clip_range_value: float | None = field(
+        None, above=0, doc="how far the critic's answer may move in a step; by default as far as it likes"
+    )
+    whiten: bool = field(True, doc="scale the advantages of a batch to mean 0 and standard deviation 1")
+    gae_lambda: float = field(
+        0.95, at_least=0, at_most=1, doc="between the critic's word (0) and the rewards alone (1)"
+    )
+    gae_gamma: float = field(1.0, above=0, at_most=1, doc="what a reward one token later is worth")
+    value_warmup: int | Percent = field(
+        Percent(25), at_least=0, doc="steps, or share of all steps, in which only the critic learns"
+    )
+    sampling: Sampling = field(Sampling(), doc="how completions are drawn")
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.samples_per_batch
+
+    @property
+    def steps_given(self) -> int | None:
+        return self.max_num_ppo_steps

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from harmony_compiler.graph.datasets import PromptRows
-from harmony_compiler.graph.node import RECIPE_SEED, Node, Rule, field
+from harmony_compiler.graph.node import RECIPE_SEED, Node, ReadWith, Rule, field
 from harmony_compiler.graph.settings import Sampling
-from harmony_compiler.graph.types import EVALUATION, GRADER, MODEL, ListOf, Type
+from harmony_compiler.graph.types import ENDPOINT, EVALUATION, GRADER, MODEL, ListOf, Type, Union
 from harmony_compiler.graph.values import Ref
 
 
@@ -16,6 +16,9 @@ class Compare(Node):
     """Scores of several models by several graders on the same rows."""
 
     constructor = "compare"
+    reads = tuple(
+        ReadWith(f"sampling.{name}", "sampling.temperature", unless=0.0) for name in ("top_p", "top_k")
+    )
     rules = (
         Rule("models", (), lambda models: models != (), "the list of models is empty", "name at least one"),
         Rule(
@@ -37,7 +40,7 @@ class Compare(Node):
         ),
     )
 
-    models: Annotated[tuple[Ref, ...], ListOf(MODEL)] = field(doc="the models to compare")
+    models: Annotated[tuple[Ref, ...], ListOf(Union((MODEL, ENDPOINT)))] = field(doc="the models to compare")
     dataset: PromptRows = field(doc="the rows to answer")
     graders: Annotated[tuple[Ref, ...], ListOf(GRADER)] = field(doc="what is measured")
     sampling: Sampling = field(Sampling(temperature=0.0), doc="how completions are drawn; greedy by default")

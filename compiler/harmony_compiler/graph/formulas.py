@@ -7,6 +7,7 @@ and back:
     ("list", item, …)
     ("read", "completion")              also "prompt" and "turns"
     ("read", "metadata", key)
+    ("read", "column", name)            in a dataset's filter, and there alone
     ("grader", number)                  the score of the combination's grader of that number
     ("member", value, key)              `turns[0].content`
     ("index", value, index)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harmony_compiler.graph.catalogue import class_of
-from harmony_compiler.graph.node import Constructor, Node, schema
+from harmony_compiler.graph.node import Constructor, Node, schema, tag_of
 from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
 from harmony_grammar.records import Record, as_data, field
 
@@ -130,16 +130,18 @@ def _lists(entries: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
 
 
 def references(node: Constructor) -> Iterator[Ref]:
-    """The node ids in the fields of a node."""
+    """The node ids in the fields of a node, those in its settings included."""
     for spec in schema(type(node)).values():
         held = getattr(node, spec.name)
-        if spec.is_edge and held is not None:
+        if isinstance(held, Constructor):
+            yield from references(held)
+        elif spec.is_edge and held is not None:
             yield from held if isinstance(held, tuple) else (held,)
 
 
 def constructor_to_json(value: Constructor) -> dict[str, Any]:
     fields = {name: value_to_json(getattr(value, name)) for name in schema(type(value))}
-    return {"constructor": value.constructor, "fields": fields}
+    return {"constructor": tag_of(type(value)), "fields": fields}
 
 
 def value_to_json(value: Any) -> Any:

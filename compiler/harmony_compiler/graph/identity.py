@@ -8,15 +8,17 @@ not in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from harmony_compiler.graph.graph import Graph, value_to_json
 from harmony_compiler.graph.models import RegistryModel
-from harmony_compiler.graph.node import FieldSpec, Node, schema
+from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, tag_of
 from harmony_compiler.graph.values import Ref
 
 Content = Callable[[str], str]
@@ -34,18 +36,33 @@ def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]
     return known
 
 
+def training_digest(graph: Graph, content: Content, registry: Path) -> str:
+    """One name for all that a run leaves behind: equal for recipes that differ only in names, order, layout,
+    comments and places."""
+    known = identities(graph, content, registry)
+    return digest(sorted(known[ref] for ref in graph.outputs))
+
+
 def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Path) -> str:
-    fields = {
-        spec.name: _meaning(spec, getattr(node, spec.name), known, content)
-        for spec in schema(type(node)).values()
-        if spec.role == "semantic"
-    }
+    fields = _fields(node, known, content)["fields"]
     if isinstance(node, RegistryModel):
         fields["key"] = {"content": content(str(registry / node.key))}
-    return digest([node.constructor, node.semantics, fields])
+    return digest([tag_of(type(node)), node.semantics, fields])
+
+
+def _fields(made: Constructor, known: dict[Ref, str], content: Content) -> dict[str, Any]:
+    """A constructor by its name and semantic fields, those of its settings likewise."""
+    fields = {
+        spec.name: _meaning(spec, getattr(made, spec.name), known, content)
+        for spec in schema(type(made)).values()
+        if spec.role == "semantic"
+    }
+    return {"constructor": tag_of(type(made)), "fields": fields}
 
 
 def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Content) -> Any:
+    if isinstance(value, Constructor):
+        return _fields(value, known, content)
     if spec.is_edge and value is not None:
         return [{"node": known[ref]} for ref in value] if isinstance(value, tuple) else {"node": known[value]}
     if spec.names_files and isinstance(value, tuple):
@@ -58,4 +75,17 @@ def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Conten
 def digest(data: Any) -> str:
     """32 hexadecimal digits that stand for JSON data."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    hashed: str = _sha256()(text.encode()).hexdigest()
+    return hashed[:32]
+
+
+@cache
+def _sha256() -> Any:
+    """As `hashlib.sha256`, but without loading OpenSSL, which takes longer than reading a recipe.
+
+    Python keeps a SHA-256 of its own, whose module has another name in each version; `random` does likewise.
+    """
+    for module in ("_sha2", "_sha256", "hashlib"):
+        with suppress(ImportError):
+            return import_module(module).sha256
+    raise ImportError("this Python has no SHA-256")

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, Rule, field
-from harmony_compiler.graph.types import MODEL, PATH, LiteralText, Type, Union
-from harmony_compiler.graph.values import Ref
+from harmony_compiler.graph.node import RECIPE_SEED, Derived, Node, ReadWith, Rule, field
+from harmony_compiler.graph.settings import Lora
+from harmony_compiler.graph.types import (
+    ENDPOINT,
+    JSON,
+    MODEL,
+    PATH,
+    SECRET,
+    STR,
+    LiteralText,
+    RecordOf,
+    Type,
+    Union,
+)
+from harmony_compiler.graph.values import Ref, Secret
 
 ModelRef = Annotated[Ref, MODEL]
+AnsweringRef = Annotated[Ref, Union((MODEL, ENDPOINT))]
+"""What can answer prompts: weights, or a served model."""
 
 CHARS_VOCABULARY = 103
 """Size of the built-in character tokenizer: 95 printable ASCII characters, newline, `<unk> <bos> <eos>
@@ -19,6 +33,8 @@ CHARS_VOCABULARY = 103
 class LoadSettings(Node):
     """How weights are loaded: the fields that every model takes, and a trained model takes alone."""
 
+    reads = (ReadWith("template_args", "chat_template", unless="plain"),)
+
     tp: int = field(
         1, at_least=1, role="placement", doc="tensor-parallel degree: devices that share one copy"
     )
@@ -27,19 +43,37 @@ class LoadSettings(Node):
         at_least=1,
         role="placement",
         doc="tokens in one micro-batch, padding included; by default the longest row, and at least 4,096",
+        examples=("4_096", "16_384"),
     )
     dtype: Literal["auto", "float32", "bfloat16"] = field(
         "auto",
         role="placement",
         doc="type of the weights; `auto`: float32, computed in bfloat16 where the device is made for it",
     )
+    adapter: Lora | None = field(
+        None,
+        later=True,
+        doc="train a low-rank adapter and leave the weights as they are; `none` merges one and trains all",
+    )
     chat_template: Annotated[str, Union((LiteralText("plain"), PATH))] | None = field(
         None,
         doc="how turns become text: `plain` (turns joined by blank lines) or a Jinja file; "
         "by default the tokenizer's own",
+        examples=('"plain"', '"chat.jinja"'),
+    )
+    template_args: Annotated[dict[str, Any], RecordOf(JSON)] | None = field(
+        None, later=True, doc="further values that the chat template sees, such as `enable_thinking`"
+    )
+    generation_prompt: Literal["strict", "as_trained"] = field(
+        "strict",
+        later=True,
+        doc="what a completion is asked by: the template's own words, refused where they differ from those "
+        "trained on; or those trained on",
     )
     end_token: str | None = field(
-        None, doc="token that ends a completion, where the tokenizer names none or another is wanted"
+        None,
+        doc="token that ends a completion, where the tokenizer names none or another is wanted",
+        examples=('"<eos>"',),
     )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = field(
         "auto", role="placement", doc="attention implementation"
@@ -61,6 +95,22 @@ LOAD_RULES = (
         "`tp` = {tp} does not divide the world size of {world_size}",
         "start more processes with `--num-processes`, or lower `tp`",
     ),
+    Rule(
+        "tp",
+        ("ctx.gpus_per_node",),
+        lambda tp, devices: devices % tp == 0,
+        "`tp` = {tp} does not divide the {gpus_per_node} devices of a machine",
+        "one copy of a model stays within a machine: lower `tp`",
+    ),
+)
+
+
+NO_ADDRESS = Rule(
+    "repo",
+    (),
+    lambda repo: "://" not in repo,
+    "`repo` names a repository, and this is an address",
+    "write what follows the host, such as `OWNER/NAME`",
 )
 
 
@@ -69,9 +119,9 @@ class HubModel(LoadSettings):
 
     constructor = "hf"
     argument = "repo"
-    rules = LOAD_RULES
+    rules = (*LOAD_RULES, NO_ADDRESS)
 
-    repo: str = field(doc="repository, such as `Qwen/Qwen3-0.6B`")
+    repo: str = field(doc="repository, such as `Qwen/Qwen3-0.6B`", examples=('"Qwen/Qwen3-0.6B"', '"gpt2"'))
     revision: str | None = field(None, doc="branch, tag or commit; by default the main branch")
     trust_remote_code: bool = field(
         False, doc="run code that the repository brings; only for code you have read"
@@ -86,7 +136,9 @@ class LocalModel(LoadSettings):
     rules = LOAD_RULES
 
     path: Annotated[str, PATH] = field(
-        folder=True, doc="folder with config, safetensors weights and tokenizer"
+        folder=True,
+        doc="folder with config, safetensors weights and tokenizer",
+        examples=('"tiny-model"',),
     )
     trust_remote_code: bool = field(False, doc="run code that the folder brings; only for code you have read")
 
@@ -98,7 +150,7 @@ class RegistryModel(LoadSettings):
     argument = "key"
     rules = LOAD_RULES
 
-    key: str = field(doc="key that a `save` wrote")
+    key: str = field(doc="key that a `save` wrote", examples=('"sorter"',))
 
 
 class ScratchModel(LoadSettings):
@@ -110,7 +162,7 @@ class ScratchModel(LoadSettings):
     hidden_size: int = field(at_least=1, doc="width of the residual stream")
     layers: int = field(at_least=1, doc="number of transformer blocks")
     heads: int = field(at_least=1, doc="attention heads; the head size is `hidden_size / heads`")
-    context: int = field(at_least=2, doc="longest sequence in tokens")
+    context: int = field(at_least=2, doc="longest sequence in tokens", examples=("512", "2_048"))
     kv_heads: int | None = field(
         Derived(
             "heads",
@@ -126,11 +178,17 @@ class ScratchModel(LoadSettings):
         doc="width of the feed-forward layer",
     )
     vocab_size: int | None = field(
-        None, at_least=1, doc="rows of the embedding; by default the tokenizer's size"
+        None,
+        at_least=1,
+        doc="rows of the embedding; by default the tokenizer's size",
+        examples=("103", "32_000"),
     )
     tied: bool = field(True, doc="one matrix for embedding and output head")
     tokenizer: Annotated[str, Union((LiteralText("chars"), PATH))] = field(
-        "chars", folder=True, doc="`chars` (printable ASCII, one token a character) or a tokenizer folder"
+        "chars",
+        folder=True,
+        doc="`chars` (printable ASCII, one token a character) or a tokenizer folder",
+        examples=('"chars"', '"tokenizer"'),
     )
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the initial weights")
 
@@ -174,6 +232,28 @@ class ScratchModel(LoadSettings):
             f"leave it out, or make it at least {CHARS_VOCABULARY}",
         ),
     )
+
+
+class Endpoint(Node):
+    """A served model behind an OpenAI-compatible API: it can judge and be compared, not be trained."""
+
+    constructor = "endpoint"
+    argument = "url"
+    later = True
+
+    url: str = field(
+        doc="where the API stands, such as `http://localhost:8000/v1`",
+        examples=('"http://localhost:8000/v1"', '"https://api.example.com/v1"'),
+    )
+    model: str = field(doc="name of the model there", examples=('"judge"',))
+    key: Annotated[Secret, SECRET] | None = field(None, role="watching", doc="the key of the API, by name")
+    headers: Annotated[dict[str, Any], RecordOf(Union((STR, SECRET)))] | None = field(
+        None, role="watching", doc="further headers of each request"
+    )
+
+    @classmethod
+    def result(cls, given: Mapping[str, Any]) -> Type:
+        return ENDPOINT
 
 
 class Reloaded(LoadSettings):

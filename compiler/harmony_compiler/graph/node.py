@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, dataclass_transform
 
 from harmony_compiler.graph.types import (
+    CONDITION,
     PATH,
     DatasetType,
+    EndpointType,
     GraderType,
     ListOf,
     ModelType,
@@ -80,18 +82,29 @@ class FieldSpec(Record):
     role: Role
     folder: bool
     """Whether a path here names a folder, not a file."""
+    usual: tuple[float, float] | None
+    """The numbers that people mean for a pretrained model; one far from them is probably a slip."""
+    examples: tuple[str, ...]
+    """Values as a recipe writes them, where not every value of the type makes sense."""
+    later: bool
+    """The runtime does nothing with it yet: `run` refuses another value than the default."""
 
     @property
     def required(self) -> bool:
         return self.default is NOT_GIVEN
 
-    @property
+    @cached_property
     def is_edge(self) -> bool:
         """Whether the field holds the id of another node, or a list of them."""
         held = (option.item if isinstance(option, ListOf) else option for option in options_of(self.type))
-        return any(isinstance(option, ModelType | DatasetType | GraderType) for option in held)
+        return any(is_node(part) for option in held for part in options_of(option))
 
-    @property
+    @cached_property
+    def over_columns(self) -> bool:
+        """Whether the field is a condition on the columns of a row."""
+        return CONDITION in options_of(self.type)
+
+    @cached_property
     def names_files(self) -> bool:
         """Whether the field may hold a path, or a list of them. A path in a graph is absolute."""
         return any(option in (PATH, ListOf(PATH)) for option in options_of(self.type))
@@ -107,10 +120,14 @@ def field(
     at_most: float | None = None,
     role: Role = "semantic",
     folder: bool = False,
+    usual: tuple[float, float] | None = None,
+    examples: tuple[str, ...] = (),
+    later: bool = False,
 ) -> Any:
     """Declare a field of a constructor. Without a default it is required."""
     bounds = Bounds(above, at_least, below, at_most)
     spec = {"default": default, "doc": doc, "bounds": bounds, "role": role, "folder": folder}
+    spec |= {"usual": usual, "examples": examples, "later": later}
     # Python sees a derived default only where the compiler did not fill it in: as a field without one.
     plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
     return declare(**plain, spec=spec)
@@ -120,8 +137,9 @@ class Rule(Record):
     """A constraint between fields. It is blamed on `blame`, with a label at each field of `beside`.
 
     `holds` is called with their values in that order. A name with a dot stands for what the launch decides
-    (`ctx.world_size`), or for a field of a structured value (`sampling.temperature`). A rule in which a value
-    is `none` is not asked. A rule that `warns` forbids nothing.
+    (`ctx.world_size`), for a field of a structured value (`sampling.temperature`), or for how a model is
+    loaded (`model.tp`); `ctx.ranks` are the copies of the trained model. A rule in which a value is `none` is
+    not asked. A rule that `warns` forbids nothing.
     """
 
     blame: str
@@ -132,17 +150,50 @@ class Rule(Record):
     warns: bool = False
 
 
+class ReadWith(Record):
+    """A field that is read only where the field `option` has one of `values`, or another value than `unless`.
+
+    Written where it would be ignored, it is an error. Names may have a dot, as in a `Rule`.
+    """
+
+    field: str
+    option: str
+    values: tuple[Any, ...] = ()
+    unless: Any = None
+
+    def read(self, chosen: Any) -> bool:
+        return chosen in self.values if self.values else bool(chosen != self.unless)
+
+
+class Needs(Record):
+    """A field that means nothing without another; `why` says so in words."""
+
+    field: str
+    other: str
+    why: str
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Constructor(Record, kw_only=True):
     """Base of everything a recipe constructs. The docstring's first line is the constructor's summary."""
 
     constructor: ClassVar[str]
     """The name that recipes use."""
+    tag: ClassVar[str] = ""
+    """The name in a graph, where two constructors share the one that recipes use."""
     argument: ClassVar[str | None] = None
     """The field that a positional argument fills."""
     rules: ClassVar[tuple[Rule, ...]] = ()
     exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Groups of fields of which a recipe gives exactly one."""
+    at_least_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of fields of which a recipe gives one or more."""
+    needs_fields: ClassVar[tuple[Needs, ...]] = ()
+    """Fields that another one must stand beside."""
+    reads: ClassVar[tuple[ReadWith, ...]] = ()
+    """Fields that only some options look at."""
+    later: ClassVar[bool] = False
+    """The runtime has no part for it yet: it can be checked and planned, and `run` refuses it."""
 
 
 class Settings(Constructor):
@@ -158,6 +209,11 @@ class Node(Constructor):
     def result(cls, given: Mapping[str, Any]) -> Type:
         """The type of the value that this node yields; `given` holds the fields that the recipe set."""
         raise NotImplementedError
+
+
+def tag_of(cls: type[Constructor]) -> str:
+    """The name of a constructor in a graph: no two have the same."""
+    return cls.tag or cls.constructor
 
 
 def schema(cls: type[Constructor]) -> dict[str, FieldSpec]:
@@ -177,3 +233,8 @@ def _read_schema(cls: Any) -> dict[str, FieldSpec]:
 def summary(cls: type[Constructor]) -> str:
     """The first line of the class's docstring."""
     return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def is_node(type_: Type) -> bool:
+    """Whether a value of this type is a node of the graph."""
+    return isinstance(type_, ModelType | EndpointType | DatasetType | GraderType)

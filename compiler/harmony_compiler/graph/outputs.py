@@ -16,10 +16,12 @@ class Save(Node):
     constructor = "save"
 
     model: ModelRef = field(doc="the model to save")
-    key: str = field(doc="key in the registry: letters, digits, `.`, `_` and `-`")
+    key: str = field(doc="key in the registry: letters, digits, `.`, `_` and `-`", examples=('"tuned"',))
     if_exists: Literal["error", "rename", "overwrite"] = field(
         "error", doc="what happens when the key holds another model; `rename` appends a number"
     )
+
+    merge: bool = field(False, later=True, doc="write merged weights, where the model carries an adapter")
 
     @classmethod
     def result(cls, given: Mapping[str, Any]) -> Type:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from harmony_compiler.graph.node import Rule, Settings, field
+from harmony_compiler.graph.node import ReadWith, Rule, Settings, field
 from harmony_compiler.graph.types import STR, ListOf
-from harmony_compiler.graph.values import Percent
+from harmony_compiler.graph.values import Duration, Percent
 
 _WARMUP = "steps, or share of all steps, in which the rate rises from 0"
 _FLOOR = "share of the peak at which the rate ends"
@@ -18,7 +18,7 @@ class Recipe(Settings):
     constructor = "recipe"
 
     seed: int = field(0, at_least=0, doc="seed of every stage that names none of its own")
-    edition: int = field(1, doc="edition of the language in which the recipe is written")
+    edition: int = field(1, doc="edition of the language in which the recipe is written", examples=("1",))
 
 
 class Cosine(Settings):
@@ -60,6 +60,66 @@ class AdamW(Settings):
     eps: float = field(1e-8, above=0, doc="added to the root, against division by zero")
 
 
+class Lora(Settings):
+    """Low-rank adapters (Hu et al., 2021): two thin matrices beside each chosen one are trained."""
+
+    constructor = "lora"
+    later = True
+
+    rank: int = field(16, at_least=1, doc="width of the thin matrices")
+    alpha: float = field(32.0, above=0, doc="the adapter counts `alpha / rank` times")
+    dropout: float = field(0.0, at_least=0, below=1, doc="share of inputs left out while training")
+    targets: Annotated[tuple[str, ...], ListOf(STR)] | None = field(
+        None,
+        doc="names of the modules that get one; by default every linear layer of the blocks",
+        examples=('["q_proj", "v_proj"]',),
+    )
+
+
+class Column(Settings):
+    """A column of the data as it is: any JSON value, or a list of turns."""
+
+    constructor = "column"
+    later = True
+    argument = "name"
+    reads = tuple(ReadWith(key, "transcript", (False,)) for key in ("role", "content", "roles"))
+
+    name: str = field(doc="name of the column", examples=('"question"',))
+    role: str = field("role", doc="in a list of turns: key of a turn's role", examples=('"role"',))
+    content: str = field("content", doc="in a list of turns: key of a turn's text", examples=('"content"',))
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] | None = field(
+        None, doc="in a list of turns: what the data calls roles, each with its role"
+    )
+    transcript: bool = field(False, doc="the text is turns behind `Human:` and `Assistant:`")
+
+
+class AllColumns(Settings):
+    """Every column of the row."""
+
+    constructor = "columns"
+    later = True
+
+
+class Checkpoint(Settings):
+    """When the state of a stage is kept, so that a killed run can go on."""
+
+    constructor = "checkpoint"
+    later = True
+
+    every: int | Percent | Duration = field(at_least=1, doc="steps, share of all steps, or time between two")
+    keep: int = field(3, at_least=1, doc="how many are kept, the newest")
+
+
+class EarlyStop(Settings):
+    """End a stage when a metric has not become better for a while."""
+
+    constructor = "early_stop"
+    later = True
+
+    metric: str = field(doc="name of a metric, such as `validation_loss`", examples=('"loss"',))
+    patience: int = field(at_least=1, doc="validations without a better value before the stage ends")
+
+
 class Sampling(Settings):
     """How completions are drawn from a model."""
 
@@ -74,7 +134,9 @@ class Sampling(Settings):
         ),
     )
 
-    max_tokens: int = field(256, at_least=1, doc="tokens of a completion, its end token included")
+    max_tokens: int = field(
+        256, at_least=1, doc="tokens of a completion, its end token included", examples=("16", "256")
+    )
     temperature: float = field(1.0, at_least=0, doc="logits are divided by it; 0 takes the likeliest token")
     top_p: float | None = field(
         None, above=0, at_most=1, doc="draw from the likeliest tokens that together have this probability"

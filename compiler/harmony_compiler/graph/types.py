@@ -64,15 +64,21 @@ class ModelType(Type):
         return "Model"
 
 
+class EndpointType(Type):
+    def __str__(self) -> str:
+        return "Endpoint"
+
+
 class DatasetType(Type):
-    """`Dataset`, or with its kind of rows `Dataset[Thread]`, or also with keys of their metadata
+    """`Dataset`, or with its kind of rows `Dataset[Thread]`, or also with its metadata
     `Dataset[Prompt{answer: str}]`."""
 
     rows: RowKind | None = None
-    metadata: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, Type], ...] = ()
+    """The keys that are asked for, with their types."""
 
     def __str__(self) -> str:
-        keys = ", ".join(f"{key}: str" for key in self.metadata)
+        keys = ", ".join(f"{key}: {type_}" for key, type_ in self.metadata)
         record = f"{{{keys}}}" if keys else ""
         return f"Dataset[{self.rows}{record}]" if self.rows else "Dataset"
 
@@ -110,9 +116,12 @@ TEXTUAL = (PATH, REGEX, TEMPLATE)
 """Types that a string literal takes in a place that asks for them."""
 
 MODEL = ModelType()
+ENDPOINT = EndpointType()
 GRADER = GraderType()
 FORMULA = Scalar("formula")
 """The type of a grader's expression: see `graph.formulas`. No recipe writes one into a field by hand."""
+CONDITION = Scalar("condition")
+"""The type of a condition on the columns of a row: a formula that is true or false. See `graph.formulas`."""
 SAVED = Scalar("save")
 """The type of a `save`, which no other value can use."""
 EVALUATION = Scalar("evaluation")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+GZIP = b"\x1f\x8b"
+"""With what a compressed file begins."""
 
 
 def content_hash(path: str) -> str:
@@ -15,6 +17,8 @@ def content_hash(path: str) -> str:
     place = Path(path)
     if not place.is_dir():
         return _hash_of(place)
+    import hashlib  # it loads OpenSSL, and most checks hash no file
+
     whole = hashlib.sha256()
     for file in sorted(p for p in place.rglob("*") if p.is_file()):
         whole.update(f"{file.relative_to(place).as_posix()}\0{_hash_of(file)}\n".encode())
@@ -22,5 +26,7 @@ def content_hash(path: str) -> str:
 
 
 def _hash_of(file: Path) -> str:
+    import hashlib
+
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

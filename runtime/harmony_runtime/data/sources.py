@@ -7,7 +7,9 @@ nulls. `datasets` does what needs no types: slicing, shuffling, limiting.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from datasets import Dataset, ReadInstruction, concatenate_datasets
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.store.files import GZIP
 from harmony_grammar.source import Source, Span
 from harmony_runtime.context import stream
 from harmony_runtime.failures import RunFailed, place
@@ -81,9 +84,13 @@ class RawRows:
 
 def _lines(file: int, path: Path, where: str) -> Dataset:
     try:
-        lines = path.read_bytes().removeprefix(_BOM).split(b"\n")
-    except OSError as fault:
-        raise RunFailed(f"{where}{path} cannot be read: {fault.strerror}") from fault
+        data = path.read_bytes()
+        if data.startswith(GZIP):
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        raise RunFailed(f"{where}{path} cannot be read: {reason}") from fault
+    lines = data.removeprefix(_BOM).split(b"\n")
     # A blank line is no row; every other line is one, whatever is in it.
     filled = [(text, line) for line, text in enumerate(lines, 1) if text.decode(errors="replace").strip()]
     return _table([text.rstrip(b"\r") for text, _ in filled], [line for _, line in filled], file)

@@ -1,0 +1,38 @@
+"""A recipe that checks also runs: small ones over real files and tiny models, for a step, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from harmony_dsl.testing import Recipe
+from harmony_dsl.testing.running import compiled, run_once, small_recipes, write_models
+
+RUNS = 50
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder)
+    return folder
+
+
+@pytest.mark.slow
+@settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=RUNS,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(recipe=small_recipes())
+def test_what_checks_runs(models: Path, recipe: Recipe) -> None:
+    registry = models / "home" / "models"
+    compilation = compiled(recipe, models, registry)
+    assert [finding.words.message for finding in compilation.diagnostics if finding.severity == "error"] == []
+    assert compilation.graph is not None
+    run_once(compilation.graph, models, registry)

@@ -1,0 +1,159 @@
+"""`harmonyc explain`: pages of findings, the reference of names, and help with words that mean nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from dsl_support import Harmonyc
+
+from harmony_compiler.explain.pages import given_out
+from harmony_compiler.explain.reference import names
+from harmony_compiler.graph.catalogue import CONSTRUCTORS
+from harmony_compiler.graph.node import Constructor, schema, summary
+
+UNKNOWN_COLUMN = """\
+E0502 unknown-column
+
+A template or a filter reads a column that the rows do not have."""
+
+
+def explained(harmonyc: Harmonyc, *words: str) -> str:
+    told = harmonyc("explain", *words)
+    assert (told.code, told.err) == (0, "")
+    return told.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("E0502",), ("e0502",), ("unknown-column",), ("unknown", "column"), ("UNKNOWN-COLUMN",)),
+        *(("error[E0502 unknown-column]:",), ("E0502", "unknown-column"), ("[E0502]",)),
+    ],
+    ids=" ".join,
+)
+def test_a_finding_is_found_by_code_and_slug_as_people_paste_them(
+    words: tuple[str, ...], harmonyc: Harmonyc
+) -> None:
+    assert explained(harmonyc, *words).startswith(UNKNOWN_COLUMN)
+
+
+def test_every_page_is_shown(harmonyc: Harmonyc) -> None:
+    for code, entry in given_out().items():
+        text = explained(harmonyc, code)
+        assert text.startswith(f"{code} {entry.slug}\n\n")
+        assert ("retired" in text.splitlines()[2]) == entry.retired
+
+
+def test_a_page_shows_what_is_typed_and_what_lies_beside(harmonyc: Harmonyc) -> None:
+    assert "\n  $ harmonyc check FILE --set lr=0.5\n    input lr: float" in explained(harmonyc, "E0422")
+    assert "\n  $ harmonyc grade FILE right\n    grader right = " in explained(harmonyc, "E0610")
+    assert '\n  rows.jsonl:\n    {"question": "1+1", ' in explained(harmonyc, "E0505")
+
+
+def test_a_retired_code_says_so(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "E0602")
+    assert "This code is retired" in text
+    assert "E0602" not in explained(harmonyc)
+
+
+def test_without_a_word_all_codes_and_names_are_listed(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc)
+    for code, entry in given_out().items():
+        assert entry.retired or f"{code} {entry.slug}" in text
+    said = set(text.partition("harmonyc explain NAME")[2].split())
+    assert said >= {cls.constructor for cls in CONSTRUCTORS} | {"clamp", "words", "save", "recipe"}
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_every_name_has_a_reference(harmonyc: Harmonyc) -> None:
+    for group, members in names().items():
+        for name in members:
+            text = explained(harmonyc, name)
+            assert text.startswith(f"{name}: "), group
+            # A word that cannot be broken, such as the type of a field, may reach further.
+            assert all(len(line) <= 100 or len(line.split()) == 1 for line in text.splitlines()), name
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS, ids=lambda cls: cls.tag or cls.constructor)
+def test_a_reference_tells_what_the_class_says(cls: type[Constructor], harmonyc: Harmonyc) -> None:
+    text = " ".join(explained(harmonyc, cls.constructor).split())
+    assert summary(cls) in text
+    for name, spec in schema(cls).items():
+        assert f" {name} {spec.type}{', required' if spec.required else ' = '}" in text
+        assert spec.doc in text
+
+
+def test_the_reference_of_an_algorithm(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "grpo")
+    assert "\n  train NAME = grpo { field = value, … }\n" in text
+    beginning = re.findall(r"^  (\w+) +\S", text.partition("\nfields\n")[2], re.MULTILINE)
+    assert beginning[:4] == ["model", "dataset", "grader", "completions_per_sample"]
+    margin = " " * 26
+    assert f"\n  lr                      float = 7.5e-7\n{margin}peak learning rate (above 0; usually" in text
+    assert "\n  seed                    int = the recipe's seed\n" in text
+    assert "\nA recipe gives exactly one of `epochs` and `steps`.\n" in text
+    assert (
+        "\nerrors\n"
+        "  - `samples_per_batch` is no multiple of `completions_per_sample`\n"
+        "    both count completions: a step takes `samples_per_batch / completions_per_sample` prompts\n"
+    ) in text
+    warnings = text.partition("\nwarnings\n")[2]
+    assert "  - `samples_per_mini_batch` is all of `samples_per_batch`: one update a batch\n" in warnings
+
+
+def test_the_reference_of_settings_says_where_they_stand(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "sampling")
+    assert "\n  sampling { field = value, … }\n  in the field `sampling` of `grpo`, " in text
+
+
+def test_a_field_that_only_some_options_read_says_so(harmonyc: Harmonyc) -> None:
+    assert '; read only with `loss = "sigmoid"`)' in explained(harmonyc, "dpo")
+    text = explained(harmonyc, "compare")
+    assert "\n`sampling.top_p` is not read with `sampling.temperature = 0.0`.\n" in text
+
+
+def test_a_name_with_several_meanings_tells_each(harmonyc: Harmonyc) -> None:
+    def heads(name: str) -> list[str]:
+        return re.findall(rf"^{name}: (.*)$", explained(harmonyc, name), re.MULTILINE)
+
+    assert heads("hf") == ["a model", "a dataset"]
+    assert heads("registry") == ["a model", "a dataset", "a grader"]
+    assert heads("contains") == ["a grader", "a function"]
+
+
+def test_the_reference_of_a_function(harmonyc: Harmonyc) -> None:
+    assert explained(harmonyc, "clamp") == (
+        "clamp: a function\n\n"
+        "kept between two bounds\n\n"
+        "  clamp(float, float, float) -> float\n\n"
+        "It takes graders as well, and is a grader then: their scores, combined.\n"
+    )
+
+
+def test_a_word_that_declares_lists_what_it_can_make(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "train")
+    assert text.startswith("train: what `train NAME = …` can make\n\n  sft   Supervised fine-tuning:")
+
+
+def test_a_field_leads_to_what_has_it(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "clip_range")
+    assert text.startswith("clip_range: a field\n")
+    assert text.endswith("  harmonyc explain grpo\n  harmonyc explain ppo\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("grop", "there is nothing called `grop`; did you mean `grpo`? `harmonyc explain` alone lists"),
+        ("unknown-colum", "did you mean `unknown-column`?"),
+        ("zzzzz", "there is nothing called `zzzzz`. `harmonyc explain` alone lists what there is."),
+        ("E0999", "no finding has the code `E0999`"),
+        ("reloaded", "there is nothing called `reloaded`"),
+    ],
+)
+def test_an_unknown_word_is_one_paragraph(word: str, words: str, harmonyc: Harmonyc) -> None:
+    told = harmonyc("explain", word)
+    assert (told.code, told.out) == (2, "")
+    assert words in told.err
+    assert told.err.count("\n") == 1
