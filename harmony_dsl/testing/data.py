@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from harmony_compiler.graph.types import RowKind
 from harmony_compiler.store.registry import Entry, write_manifest
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -33,6 +34,29 @@ def _row(a: int, b: int) -> dict[str, Any]:
 
 ROWS = tuple(_row(a, b) for a in range(1, 5) for b in range(1, 4))
 """What each file of rows holds."""
+
+
+class KnownLayout(NamedTuple):
+    """Rows that need no mapping."""
+
+    rows: RowKind
+    columns: Mapping[str, str]
+    """Its columns, each with that of `ROWS` which fills it."""
+    later: bool
+
+
+LAYOUTS = {
+    "chat.jsonl": KnownLayout("Thread", {"messages": "messages"}, later=True),
+    "sharegpt.jsonl": KnownLayout("Thread", {"conversations": "conversations"}, later=True),
+    "pairs.jsonl": KnownLayout(
+        "Preference", {"prompt": "question", "chosen": "chosen", "rejected": "rejected"}, later=True
+    ),
+    "alpaca.jsonl": KnownLayout(
+        "Thread", {"instruction": "question", "input": "rejected", "output": "answer"}, later=False
+    ),
+    "completions.jsonl": KnownLayout("Thread", {"prompt": "question", "completion": "answer"}, later=False),
+}
+"""Files in known layouts."""
 
 TURNS = "messages"
 """The column that holds turns."""
@@ -124,6 +148,9 @@ def write_data(folder: Path) -> Path:
     """
     for constructor, write in FORMATS.items():
         write(folder / f"rows.{constructor}")
+    for name, layout in LAYOUTS.items():
+        lines = [{column: row[source] for column, source in layout.columns.items()} for row in ROWS]
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (folder / "graders.py").write_text(GRADERS, encoding="utf-8")
     (folder / "chat.jinja").write_text(CHAT, encoding="utf-8")
     for name in ("tiny-model", "tokenizer"):

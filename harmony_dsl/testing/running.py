@@ -42,7 +42,7 @@ ELSEWHERE = ("hf", '"flash_attention_2"', '"stop"', "trust_remote_code")
 """What needs a network, a device or time: a text in `"stop"` ends the run at the first failed grade."""
 
 _TINY = """\
-model tiny = scratch { hidden_size = 16, layers = 1, heads = 4, kv_heads = 2, context = 256 }
+model tiny = scratch { hidden_size = 16, layers = 1, heads = 4, kv_heads = 2, context = 2_048 }
 save tiny as "sorter"
 """
 

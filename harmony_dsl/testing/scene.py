@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harmony_compiler.graph import catalogue
 from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.datasets import JsonLines
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import LoadSettings
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, is_node, schema
@@ -25,6 +26,7 @@ from harmony_compiler.graph.types import (
     INT,
     MODEL,
     NONE,
+    PATH,
     PERCENT,
     SECRET,
     STR,
@@ -41,7 +43,7 @@ from harmony_compiler.graph.values import Secret
 from harmony_compiler.typed import Made
 from harmony_dsl.testing import formulas
 from harmony_dsl.testing.constructors import Constructors
-from harmony_dsl.testing.data import columns_of
+from harmony_dsl.testing.data import LAYOUTS, columns_of
 from harmony_dsl.testing.tree import Block, Declaration, Glued
 from harmony_dsl.testing.values import Drawn, Within
 from harmony_grammar.records import replace
@@ -165,14 +167,13 @@ class Scene(Constructors):
 
     def _dataset(self, rows: DatasetType, needs: Mapping[str, str]) -> Drawn:
         makers = [cls for cls in self._makers(DatasetType()) if self._can_give(cls, needs)]
-        fitting = [
-            one
-            for one in self.known
-            if isinstance(one.type, DatasetType) and self._can_give(one.data.cls, needs) and not one.needs
-        ]
-        equal = [one for one in fitting if one.type == rows and _gives(one, needs) and _answers(one, rows)]
+        known = [one for one in self.known if isinstance(one.type, DatasetType)]
+        fitting = [one for one in known if self._can_give(one.data.cls, needs) and not _recognised(one)]
+        equal = [one for one in known if one.type == rows and _gives(one, needs) and _answers(one, rows)]
         if equal and self.chance(50):
             return self.pick(equal)
+        if self.chance(12) and not needs and (layout := self._layout(rows)) is not None:
+            return self._placed(layout, "dataset")
         outer, self.rows = self.rows, rows
         try:
             if fitting and self.chance(30):
@@ -183,6 +184,20 @@ class Scene(Constructors):
             return self._placed(self.block(self.pick(simple), rows=rows, needs=needs, share=20), "dataset")
         finally:
             self.rows = outer
+
+    def _layout(self, rows: DatasetType) -> Drawn | None:
+        """Rows of a known layout, which need no mapping."""
+        files = [
+            name
+            for name, layout in LAYOUTS.items()
+            if layout.rows == rows.rows and (self.within.later or not layout.later)
+        ]
+        if not files or not self.allowed(JsonLines):
+            return None
+        drawn = self.made(
+            JsonLines, {"path": self.example(f'"{self.pick(files)}"', PATH)}, JsonLines.constructor
+        )
+        return replace(drawn, type=rows)
 
     def _copy(self, original: Drawn, rows: DatasetType, needs: Mapping[str, str]) -> Drawn:
         """A dataset with changes, of another kind or with other metadata where that is asked for."""
@@ -262,6 +277,12 @@ class Scene(Constructors):
 
 def _like(made: Type, asked: Type) -> bool:
     return made == asked or (isinstance(made, DatasetType) and isinstance(asked, DatasetType))
+
+
+def _recognised(dataset: Drawn) -> bool:
+    """Whether a dataset leaves its mapping to its layout, with columns of its own."""
+    path = dataset.fields.get("path")
+    return path is not None and isinstance(path.expression, str) and path.expression.strip('"') in LAYOUTS
 
 
 def _ambiguous(drawn: Drawn) -> bool:
