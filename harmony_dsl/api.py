@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_compiler.compile import Compilation, compile_recipe
+from harmony_compiler.declared.given import settings_of
 from harmony_compiler.files import read_source
-from harmony_compiler.given import settings_of
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
 from harmony_compiler.store.home import home
 from harmony_dsl.worker import is_main

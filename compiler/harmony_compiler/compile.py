@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harmony_compiler.columns import inspect
-from harmony_compiler.credentials import addresses, without_secrets
+from harmony_compiler.checking.credentials import addresses, without_secrets
+from harmony_compiler.data.heads import Heads
+from harmony_compiler.declared.given import Setting
+from harmony_compiler.declared.imports import find_imports
+from harmony_compiler.declared.modules import check
 from harmony_compiler.files import DISK, Files
-from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
-from harmony_compiler.heads import Heads
-from harmony_compiler.imports import find_imports
 from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
-from harmony_compiler.meeting import entries_twice, meet
-from harmony_compiler.modules import check
-from harmony_compiler.names import resolve, unused
-from harmony_compiler.overlap import overlapping
+from harmony_compiler.naming.names import resolve, unused
 from harmony_compiler.passes.graders import graders_only
 from harmony_compiler.passes.prune import prune
 from harmony_compiler.passes.support import not_supported_yet
-from harmony_compiler.room import short_of_room
-from harmony_compiler.sense import senseless
-from harmony_compiler.stages import ill_fitting
+from harmony_compiler.rewards.sense import senseless
 from harmony_compiler.store.lock import lock_path
+from harmony_compiler.whole.columns import inspect
+from harmony_compiler.whole.meeting import entries_twice, meet
+from harmony_compiler.whole.overlap import overlapping
+from harmony_compiler.whole.room import short_of_room
+from harmony_compiler.whole.stages import ill_fitting
 from harmony_grammar.diagnostics import Diagnostic, sort_key
 from harmony_grammar.parser import parse_file
 from harmony_grammar.records import Record

@@ -10,7 +10,7 @@ from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.lowering import Lowered
-from harmony_compiler.near import nearest
+from harmony_compiler.naming.near import nearest
 from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.registry import Entry, entry_at, keys
 from harmony_compiler.typed import Made

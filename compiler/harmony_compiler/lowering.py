@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from harmony_compiler.declared.inputs import inputs_of
+from harmony_compiler.declared.modules import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.evaluations import Compare
@@ -18,9 +20,7 @@ from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import GRADER
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.inputs import inputs_of
-from harmony_compiler.modules import Checked
-from harmony_compiler.scores import renumbered
+from harmony_compiler.rewards.scores import renumbered
 from harmony_compiler.typed import Made, Value, in_one_line, plain
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.files import DISK, Files
-from harmony_compiler.formula_text import formula_text, quoted
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Drawn, JsonLines, LiteralRows
 from harmony_compiler.graph.evaluations import Compare
@@ -22,6 +21,7 @@ from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import CONDITION, FORMULA, options_of
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.rewards.formula_text import formula_text, quoted
 from harmony_grammar.records import Record
 
 

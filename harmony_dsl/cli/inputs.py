@@ -12,7 +12,7 @@ from harmony_dsl.cli.parser import Parser
 from harmony_dsl.cli.recipes import show
 
 if TYPE_CHECKING:
-    from harmony_compiler.interface import Interface
+    from harmony_compiler.declared.interface import Interface
 
 SUMMARY = "show what a caller may set, also as JSON schema"
 
@@ -26,9 +26,9 @@ def configure(parser: Parser) -> None:
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
     options = parser.read(arguments)
+    from harmony_compiler.declared.input_schema import schema_of
+    from harmony_compiler.declared.interface import Interface, interface_of
     from harmony_compiler.files import read_source
-    from harmony_compiler.input_schema import schema_of
-    from harmony_compiler.interface import Interface, interface_of
     from harmony_grammar.source import Source
 
     source = read_source(options.file)

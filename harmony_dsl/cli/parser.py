@@ -13,7 +13,7 @@ from harmony_dsl.cli.output import Refused, did_you_mean
 from harmony_grammar.records import Record
 
 if TYPE_CHECKING:
-    from harmony_compiler.given import Setting
+    from harmony_compiler.declared.given import Setting
     from harmony_compiler.graph.graph import Launch
     from harmony_grammar.diagnostics import Diagnostic
 
@@ -104,7 +104,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
-    from harmony_compiler.given import Setting
+    from harmony_compiler.declared.given import Setting
     from harmony_compiler.graph.graph import Launch
 
     settings: list[Setting] = []
@@ -125,7 +125,7 @@ def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
 
 def _read_inputs(parser: Parser, path: str, settings: list[Setting], faults: list[Diagnostic]) -> None:
     """Add what a file with inputs holds to `settings`, or to `faults` why it cannot be read."""
-    from harmony_compiler.input_files import SUFFIXES, NoYamlError, read_inputs
+    from harmony_compiler.declared.input_files import SUFFIXES, NoYamlError, read_inputs
 
     if not path.lower().endswith(SUFFIXES):
         *most, last = SUFFIXES

@@ -14,6 +14,7 @@ from typing import Any
 
 from hypothesis import reject
 
+from harmony_compiler.checking.rules import Reading, ask, of_launch
 from harmony_compiler.files import DISK
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.catalogue import class_of
@@ -44,9 +45,8 @@ from harmony_compiler.graph.types import (
     options_of,
 )
 from harmony_compiler.lineage import setting
-from harmony_compiler.rules import Reading, ask, of_launch
-from harmony_compiler.stages import ill_fitting
 from harmony_compiler.typed import Made
+from harmony_compiler.whole.stages import ill_fitting
 from harmony_dsl.testing.data import TURNS
 from harmony_dsl.testing.formulas import KEYS
 from harmony_dsl.testing.parts import (

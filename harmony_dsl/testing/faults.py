@@ -29,7 +29,7 @@ from harmony_compiler.graph.types import (
     LiteralText,
     options_of,
 )
-from harmony_compiler.names import names_of_the_language
+from harmony_compiler.naming.names import names_of_the_language
 from harmony_compiler.typed import Made
 from harmony_dsl.testing.data import FORMATS
 from harmony_dsl.testing.seeding import Hand, Place, Seeded, beyond, fault, misspelt

@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from harmony_compiler.compile import Compilation, compile_recipe
-from harmony_compiler.given import Setting
+from harmony_compiler.declared.given import Setting
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph
 from harmony_dsl.testing.data import write_data
 from harmony_dsl.testing.recipes import recipes

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from harmony_compiler.checker import Checker
+from harmony_compiler.checking.checker import Checker
+from harmony_compiler.data.heads import Heads
 from harmony_compiler.files import DISK
 from harmony_compiler.graph.graph import ONE_DEVICE, Launch
 from harmony_compiler.graph.node import Bounds, Constructor, FieldSpec
@@ -31,7 +32,6 @@ from harmony_compiler.graph.types import (
     Type,
 )
 from harmony_compiler.graph.values import SECONDS, Duration, Percent, Secret
-from harmony_compiler.heads import Heads
 from harmony_compiler.typed import plain
 from harmony_dsl.testing import formulas
 from harmony_dsl.testing.data import FORMATS

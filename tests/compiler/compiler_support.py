@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harmony_compiler.compile import Compilation, compile_recipe
-from harmony_compiler.given import Setting
+from harmony_compiler.declared.given import Setting
 from harmony_compiler.graph.graph import Graph, Launch
 from harmony_compiler.store.registry import Entry, write_manifest
 from harmony_grammar.source import Source

@@ -40,7 +40,7 @@ from harmony_compiler.graph.types import (
     options_of,
 )
 from harmony_compiler.graph.values import Duration, Percent, Ref
-from harmony_compiler.names import names_of_the_language
+from harmony_compiler.naming.names import names_of_the_language
 
 CLASSES = (*catalogue.CONSTRUCTORS, *catalogue.INTERNAL)
 FIELDS = [(cls, spec) for cls in CLASSES for spec in schema(cls).values()]

@@ -14,8 +14,8 @@ from compiler_support import GOOD, MODEL, REINFORCED, check_text, codes, graph_o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_compiler.column_types import fits, read_type_text, type_of_values, type_text
 from harmony_compiler.compile import compile_recipe
+from harmony_compiler.data.column_types import fits, read_type_text, type_of_values, type_text
 from harmony_compiler.files import SETTLED, Disk
 from harmony_compiler.graph.datasets import JsonLines, Rows
 from harmony_compiler.graph.types import JSON

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from harmony_compiler.compile import compile_recipe
+from harmony_compiler.declared.given import Setting
+from harmony_compiler.declared.input_files import read_inputs
 from harmony_compiler.explain.pages import BREAKS, FAMILIES, KEEPS, PAGES, given_out, page, page_text
-from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import Launch
-from harmony_compiler.input_files import read_inputs
 from harmony_compiler.passes.graders import ANY_GRADER
 from harmony_grammar.diagnostics import LEDGER, Diagnostic
 from harmony_grammar.source import Source

@@ -17,10 +17,10 @@ import pytest
 
 from harmony_compiler import findings
 from harmony_compiler.compile import compile_recipe
+from harmony_compiler.declared.given import Setting
+from harmony_compiler.declared.input_files import read_inputs
 from harmony_compiler.files import read_source
-from harmony_compiler.given import Setting
 from harmony_compiler.graph.graph import Launch
-from harmony_compiler.input_files import read_inputs
 from harmony_compiler.passes.graders import ANY_GRADER
 from harmony_grammar.diagnostics import LEDGER, Diagnostic
 from harmony_grammar.rendering import render_text

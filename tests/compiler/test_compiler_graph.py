@@ -10,7 +10,7 @@ import pytest
 from compiler_support import DATA, FILES, GOOD, MODEL, SAVE, TRAIN, check_text, codes, graph_of, replaced
 
 from harmony_compiler.compile import compile_recipe
-from harmony_compiler.given import Setting
+from harmony_compiler.declared.given import Setting
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows
 from harmony_compiler.graph.graph import Graph, Origin

@@ -27,13 +27,13 @@ from compiler_support import (
 )
 
 from harmony_compiler.compile import Compilation, compile_recipe
+from harmony_compiler.declared.imports import DEEPEST
 from harmony_compiler.files import Disk
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines
 from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import ScratchModel
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.imports import DEEPEST
 from harmony_compiler.store.files import content_hash
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.rendering import render_text

@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from harmony_compiler.compile import Compilation, compile_recipe
-from harmony_compiler.given import Setting
-from harmony_compiler.input_files import LARGEST, NoYamlError, read_inputs
+from harmony_compiler.declared.given import Setting
+from harmony_compiler.declared.input_files import LARGEST, NoYamlError, read_inputs
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.rendering import render_text
 from harmony_grammar.source import Source

@@ -9,7 +9,7 @@ import pytest
 from compiler_support import DATA, GOOD, MODEL, RECIPE, check_text, codes, graph_of, replaced
 
 from harmony_compiler.compile import compile_recipe
-from harmony_compiler.given import settings_of
+from harmony_compiler.declared.given import settings_of
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import HubModel, LocalModel, ScratchModel
 from harmony_grammar.rendering import render_text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from compiler_support import COMPARED, GOOD, REINFORCED, check_text, codes, replaced
 
-from harmony_compiler import habits
-from harmony_compiler.belonging import Block, unknown_field
+from harmony_compiler.checking import habits
+from harmony_compiler.checking.belonging import Block, unknown_field
 from harmony_compiler.graph.catalogue import ALGORITHMS, CONSTRUCTORS
 from harmony_compiler.graph.node import Constructor, schema
-from harmony_compiler.near import nearest
+from harmony_compiler.naming.near import nearest
 from harmony_grammar.diagnostics import Diagnostic, Fix
 from harmony_grammar.parser import parse_expression
 from harmony_grammar.source import Source

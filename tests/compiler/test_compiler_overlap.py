@@ -10,7 +10,7 @@ from compiler_support import GOOD, check_text, codes, replaced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_compiler.slices import read_slices, shared, taken
+from harmony_compiler.data.slices import read_slices, shared, taken
 from harmony_compiler.store.lock import Lock, LockedDataset, hub_key, lock_text
 
 ROWS = 20

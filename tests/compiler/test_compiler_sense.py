@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.node import schema
-from harmony_compiler.intervals import ANY, Interval, exactly, of_function, surely_has_value
-from harmony_compiler.score_forms import Forms
+from harmony_compiler.rewards.intervals import ANY, Interval, exactly, of_function, surely_has_value
+from harmony_compiler.rewards.score_forms import Forms
 from harmony_compiler.typed import Made
 from harmony_grammar.source import Source
 from harmony_runtime.graders.formulas import NoValueError, combine, score_of

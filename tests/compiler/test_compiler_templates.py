@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from harmony_compiler import templates
-from harmony_compiler.expressions import FILTERS, GLOBALS, read_expressions
+from harmony_compiler.data import templates
+from harmony_compiler.data.expressions import FILTERS, GLOBALS, read_expressions
+from harmony_compiler.data.templates import Variable, pieces, read_template
 from harmony_compiler.graph.types import TEMPLATE
-from harmony_compiler.templates import Variable, pieces, read_template
 from harmony_compiler.typed import Value
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic

@@ -12,11 +12,11 @@ from typing import Literal
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from harmony_compiler import names
 from harmony_compiler.graph import catalogue
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.node import Constructor, Rule, field, schema
 from harmony_compiler.graph.types import CONDITION, FORMULA, options_of
+from harmony_compiler.naming import names
 from harmony_dsl.testing import Recipe, broken, recipes, reordered, write_data
 from harmony_dsl.testing.running import compiled, small_recipes
 from harmony_dsl.testing.tree import blocks

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from harmony_compiler.calls import signature
-from harmony_compiler.formula_text import quoted
+from harmony_compiler.checking.calls import signature
 from harmony_compiler.graph.catalogue import (
     ALGORITHMS,
     CONSTRUCTORS,
@@ -32,6 +31,7 @@ from harmony_compiler.graph.node import (
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Recipe
 from harmony_compiler.graph.types import PERCENT, ListOf, RecordOf, SettingsType, Type, options_of
+from harmony_compiler.rewards.formula_text import quoted
 from harmony_grammar.records import fields
 
 WIDTH = 100

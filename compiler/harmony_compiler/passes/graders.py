@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from harmony_compiler.checking.fitting import describe
+from harmony_compiler.declared.modules import Checked
 from harmony_compiler.findings.graph import UnknownGrader
-from harmony_compiler.fitting import describe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.lowering import Lowered
-from harmony_compiler.modules import Checked
-from harmony_compiler.names import close_to
+from harmony_compiler.naming.names import close_to
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.records import replace
 from harmony_grammar.source import Source

@@ -1,0 +1,1 @@
+"""Types and values: what every expression is worth, and what is wrong with it."""

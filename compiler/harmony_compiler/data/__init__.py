@@ -1,0 +1,1 @@
+"""What the data itself says: files, columns, templates, layouts."""

@@ -1,0 +1,1 @@
+"""Declarations: values, inputs and imports, in the order of their needs."""

@@ -1,0 +1,1 @@
+"""What holds for a recipe as a whole: stages, their models, rows and graders together."""

@@ -1,0 +1,209 @@
+"""Room: whether prompts and their completions fit into the context of the models that answer them.
+
+Where the tokenizer is the built-in one, prompts are counted exactly: one token a character, `<bos>`, one
+mark a turn and the mark of the answer. For any other tokenizer only the room that `max_tokens` leaves is
+known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from harmony_compiler.data.heads import Head, Heads
+from harmony_compiler.data.templates import pieces
+from harmony_compiler.files import Files
+from harmony_compiler.findings.data import CutPrompts
+from harmony_compiler.findings.resources import NoRoomForPrompts, PromptTooLong
+from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.datasets import Rows
+from harmony_compiler.graph.models import LocalModel, ScratchModel
+from harmony_compiler.lineage import origin, setting
+from harmony_compiler.typed import UNKNOWN_DATA, Made
+from harmony_compiler.whole.model_config import config_of, stated
+from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.source import Span
+
+MARKS = re.compile("<(?:pad|unk|bos|eos|system|user|assistant)>")
+"""Texts that are one token of the built-in tokenizer."""
+
+
+def short_of_room(made: Sequence[Made], heads: Heads, files: Files) -> Iterator[Diagnostic]:
+    """Stages that answer prompts, and whose prompts and completions do not fit."""
+    for stage in made:
+        dataset = stage.values.get("dataset")
+        if "sampling" in stage.values and isinstance(dataset, Made) and issubclass(dataset.cls, Rows):
+            if dataset.values["on_too_long"] == "truncate":
+                span = dataset.given["on_too_long"].span
+                yield CutPrompts(
+                    span=span,
+                    stage=stage.cls.constructor,
+                    labels=(Label(stage.head, "answers these prompts"),),
+                )
+            yield from _checked(stage, dataset, heads, files)
+
+
+class _Answering(NamedTuple):
+    """A model that answers prompts."""
+
+    context: int
+    place: Span | None
+    """Where the recipe writes the context; None where a folder states it."""
+    chars: bool
+    """Whether it counts in characters, and writes turns by its own template."""
+
+
+class _Asked(NamedTuple):
+    """The tokens that a completion may take, and where that is decided."""
+
+    max_tokens: int
+    span: Span
+    cause: str
+
+    @staticmethod
+    def by(stage: Made) -> _Asked | None:
+        sampling = stage.values["sampling"]
+        values = sampling.values if isinstance(sampling, Made) else vars(sampling)
+        written = sampling.given.get("max_tokens") if isinstance(sampling, Made) else None
+        if not isinstance(max_tokens := values.get("max_tokens"), int):
+            return None  # a fault in it was reported
+        if written is None:
+            return _Asked(max_tokens, stage.head, "`max_tokens` has its default here")
+        return _Asked(max_tokens, written.span, "`max_tokens` is set here")
+
+
+def _checked(stage: Made, dataset: Made, heads: Heads, files: Files) -> Iterator[Diagnostic]:
+    asked = _Asked.by(stage)
+    models = [found for model in _models(stage) if (found := _answering(model, files)) is not None]
+    if asked is None or not models:
+        return
+    tightest = min(models, key=lambda model: model.context)
+    if asked.max_tokens >= tightest.context:
+        yield NoRoomForPrompts(
+            span=asked.span,
+            max_tokens=f"{asked.max_tokens:,}",
+            context=f"{tightest.context:,}",
+            cause=asked.cause,
+            mend=_or_larger("set a smaller `max_tokens`", tightest, "set a larger `context`"),
+            labels=_labels(tightest),
+        )
+        return
+    counted = [model for model in models if model.chars]
+    if counted:
+        tightest = min(counted, key=lambda model: model.context)
+        prompts = _Prompts.of(stage, dataset, heads)
+        if prompts is not None:
+            yield from _too_long(prompts, dataset, tightest, asked)
+
+
+def _too_long(prompts: _Prompts, dataset: Made, model: _Answering, asked: _Asked) -> Iterator[Diagnostic]:
+    longest = max(prompts.tokens, default=0)
+    if longest + asked.max_tokens <= model.context:
+        return
+    over = sum(tokens + asked.max_tokens > model.context for tokens in prompts.tokens)
+    dropped = "on_too_long" in dataset.given and dataset.values["on_too_long"] == "drop"
+    if not over or not prompts.certain or (dropped and over < len(prompts.tokens)):
+        return
+    most, least = model.context - longest, longest + asked.max_tokens
+    mend = f"set `max_tokens` to at most {most:,}" if most > 0 else "shorten the prompts"
+    if over < len(prompts.tokens):
+        mend += ', leave them out by `on_too_long = "drop"`'
+    where = prompts.place(prompts.tokens.index(longest))
+    yield PromptTooLong(
+        span=asked.span,
+        tokens=f"{longest:,}",
+        max_tokens=f"{asked.max_tokens:,}",
+        context=f"{model.context:,}",
+        cause=asked.cause,
+        count=f"{over:,} of {len(prompts.tokens):,} prompts do not fit",
+        mend=_or_larger(mend, model, f"set `context` to at least {least:,}"),
+        labels=(Label(where, "the longest prompt"), *_labels(model)),
+    )
+
+
+def _or_larger(mend: str, model: _Answering, larger: str) -> str:
+    return f"{mend}, or {larger}" if model.place is not None else f"{mend}, or take a model with more context"
+
+
+def _labels(model: _Answering) -> tuple[Label, ...]:
+    return () if model.place is None else (Label(model.place, "the context"),)
+
+
+# --- models ---------------------------------------------------------------------------------------------
+
+
+def _models(stage: Made) -> Iterator[Made]:
+    for name in (stage.cls.trains if issubclass(stage.cls, Algorithm) else "models",):
+        value = stage.values.get(name)
+        for model in value if isinstance(value, tuple) else (value,):
+            if isinstance(model, Made):
+                yield model
+
+
+def _answering(model: Made, files: Files) -> _Answering | None:
+    """What is known about a model's context, from where it was first made; None where nothing is."""
+    source = origin(model)
+    if source is None:
+        return None
+    if issubclass(source.cls, ScratchModel) and isinstance(source.values["context"], int):
+        chars = source.values["tokenizer"] == "chars" and setting(model, "chat_template") is None
+        return _Answering(source.values["context"], source.given["context"].span, chars)
+    if issubclass(source.cls, LocalModel) and isinstance(source.values["path"], str):
+        context = stated(config_of(source.values["path"], files), "max_position_embeddings", "n_positions")
+        return None if context is None else _Answering(context, None, chars=False)
+    return None
+
+
+# --- prompts --------------------------------------------------------------------------------------------
+
+
+class _Prompts(NamedTuple):
+    """The lengths in tokens of the prompts in the head of a dataset."""
+
+    tokens: Sequence[int]
+    place: Callable[[int], Span]
+    certain: bool
+    """Whether each of them is asked."""
+
+    @staticmethod
+    def of(stage: Made, dataset: Made, heads: Heads) -> _Prompts | None:
+        """None where they cannot be counted."""
+        head, values = heads.of(dataset), dataset.values
+        templates = [values[name] for name in ("system", "prompt") if values[name] is not None]
+        turns = [pieces(text) for text in templates if isinstance(text, str)]
+        limits = [limit for limit in (values["limit"], stage.values.get("limit")) if limit is not None]
+        if len(turns) < len(templates) or None in turns or UNKNOWN_DATA in limits or head.place is None:
+            return None
+        parts = [piece for turn in turns if turn for piece in turn]
+        limit = min(limits, default=len(head.rows))
+        columns = [_lengths(head, name)[:limit] for _, name in parts if name]
+        fixed = 2 + len(turns) + sum(_length(text) for text, _ in parts)
+        numbers: Sequence[int] = range(min(limit, len(head.rows)))
+        if any(None in column for column in columns):  # a template that prints null is filled with nothing
+            numbers = [row for row in numbers if all(column[row] is not None for column in columns)]
+            columns = [[column[row] for row in numbers] for column in columns]
+        counts = columns[0] if len(columns) == 1 else list(map(sum, zip(*columns, strict=True)))
+        tokens = [fixed + count for count in counts] if columns else [fixed] * len(numbers)
+        whole = values["split"] == "train" and values["filter"] is None
+        place = head.place
+        certain = whole and not (values["shuffle"] and limits)
+        return _Prompts(tokens, lambda prompt: place(numbers[prompt]), certain)
+
+
+def _lengths(head: Head, name: str) -> list[Any]:
+    """The tokens of a column's texts, and of what a template writes for other values; None for null."""
+
+    def find() -> list[int | None]:
+        column = head.table.column(name)
+        if set(map(type, column)) <= {str} and "<" not in "".join(column):
+            return list(map(len, column))
+        return [None if value is None else _length(value) for value in column]
+
+    found: list[int | None] = head.table.fact(("tokens", name), find)
+    return found
+
+
+def _length(value: Any) -> int:
+    text = value if isinstance(value, str) else str(value)
+    return len(MARKS.sub("x", text) if "<" in text else text)
