@@ -41,6 +41,10 @@ def __getattr__(name: str) -> object:
         from harmony_runtime.graders import protocol
 
         return getattr(protocol, name)
+    if name == "testing":  # its strategies need Hypothesis
+        from importlib import import_module
+
+        return import_module("harmony_dsl.testing")
     if name in __all__:
         from harmony_dsl import api
 

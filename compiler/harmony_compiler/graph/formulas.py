@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from harmony_compiler.graph.types import BOOL, FLOAT, INT, REGEX, STR, ListOf, Scalar, Type, Union
@@ -33,6 +33,21 @@ from harmony_grammar.records import Record
 Formula: TypeAlias = tuple[Any, ...]
 
 ANY_LIST = ListOf(Scalar("any"))
+
+
+def terms_of(tree: Formula, sign: int = 1) -> Iterator[tuple[int, Formula]]:
+    """The terms of a sum with their signs. Brackets do not matter: `a - (b + 1)` has three terms."""
+    match tree:
+        case ("+", left, right):
+            yield from terms_of(left, sign)
+            yield from terms_of(right, sign)
+        case ("-", left, right):
+            yield from terms_of(left, sign)
+            yield from terms_of(right, -sign)
+        case ("-", operand):
+            yield from terms_of(operand, -sign)
+        case _:
+            yield sign, tree
 
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {

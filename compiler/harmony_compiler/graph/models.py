@@ -29,6 +29,10 @@ CHARS_VOCABULARY = 103
 """Size of the built-in character tokenizer: 95 printable ASCII characters, newline, `<unk> <bos> <eos>
 <pad>` and the role marks of system, user and assistant."""
 
+CHARS_MARKS = ("<pad>", "<unk>", "<bos>", "<eos>", "<system>", "<user>", "<assistant>")
+CHARS_TEXT = "\n" + "".join(map(chr, range(32, 127)))
+"""What its tokens are: the marks, and one token a character."""
+
 
 class LoadSettings(Node):
     """How weights are loaded: the fields that every model takes, and a trained model takes alone."""
@@ -230,6 +234,15 @@ class ScratchModel(LoadSettings):
             lambda size, tokenizer: tokenizer != "chars" or size >= CHARS_VOCABULARY,
             f"`vocab_size` = {{vocab_size}} is smaller than the tokenizer's {CHARS_VOCABULARY} tokens",
             f"leave it out, or make it at least {CHARS_VOCABULARY}",
+        ),
+        Rule(
+            "end_token",
+            ("tokenizer",),
+            lambda token, tokenizer: (
+                tokenizer != "chars" or token in CHARS_MARKS or (len(token) == 1 and token in CHARS_TEXT)
+            ),
+            "`{end_token}` is no token of the character tokenizer",
+            "leave it out: its own is `<eos>`",
         ),
     )
 

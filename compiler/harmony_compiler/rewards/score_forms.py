@@ -10,10 +10,10 @@ Only what the forms prove may be said: a form that seems to vary may still be on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from harmony_compiler.graph.formulas import FUNCTIONS, ORDER
+from harmony_compiler.graph.formulas import FUNCTIONS, ORDER, terms_of
 from harmony_compiler.graph.formulas import Formula as Tree
 from harmony_compiler.graph.graders import Combination, Formula, Grader
 from harmony_compiler.rewards.intervals import (
@@ -350,7 +350,7 @@ class Forms:
                 return self._formula(tree)._replace(graded=False)
             case "+" | "-":
                 return self._sum(
-                    [(sign, self._combined(term, graders, failing)) for sign, term in _terms(tree)]
+                    [(sign, self._combined(term, graders, failing)) for sign, term in terms_of(tree)]
                 )
         parts = [self._combined(operand, graders, failing) for operand in operands]
         if operation == "if":
@@ -400,18 +400,3 @@ def _junction(operation: str, parts: Sequence[Form]) -> bool | None:
 
 def _graded_domains(parts: Iterable[Form]) -> set[Domain]:
     return {part.domain for part in parts if part.graded}
-
-
-def _terms(tree: Tree, sign: float = 1.0) -> Iterator[tuple[float, Tree]]:
-    """The terms of a sum with their signs, as the runtime takes them: brackets do not matter."""
-    match tree:
-        case ("+", left, right):
-            yield from _terms(left, sign)
-            yield from _terms(right, sign)
-        case ("-", left, right):
-            yield from _terms(left, sign)
-            yield from _terms(right, -sign)
-        case ("-", operand):
-            yield from _terms(operand, -sign)
-        case _:
-            yield sign, tree

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harmony_compiler.graph.formulas import ARITHMETIC, FUNCTIONS, ORDER, Formula, Function
+from harmony_compiler.graph.formulas import ARITHMETIC, FUNCTIONS, ORDER, Formula, Function, terms_of
 from harmony_compiler.graph.types import FLOAT, INT, ListOf, Type, options_of
 from harmony_compiler.store.rows import kind_of
 from harmony_runtime.graders.protocol import Sample
@@ -115,7 +115,7 @@ def _combined(tree: Formula, scores: Sequence[float | None]) -> _Part:
         case "grader":
             return scores[operands[0]], True
         case "+" | "-":
-            terms = [(sign, _combined(term, scores)) for sign, term in _terms(tree)]
+            terms = [(sign, _combined(term, scores)) for sign, term in terms_of(tree)]
             values = [(sign, value) for sign, (value, _) in terms if value is not None]
             total = 0
             for sign, value in values:
@@ -138,21 +138,6 @@ def _where_any_applies(value: Any, parts: Sequence[_Part]) -> _Part:
     if graded and all(part is None for part in graded):
         return None, True
     return value, bool(graded)
-
-
-def _terms(tree: Formula, sign: int = 1) -> Iterator[tuple[int, Formula]]:
-    """The terms of a sum with their signs. Brackets do not matter: `a - (b + 1)` has three terms."""
-    match tree:
-        case ("+", left, right):
-            yield from _terms(left, sign)
-            yield from _terms(right, sign)
-        case ("-", left, right):
-            yield from _terms(left, sign)
-            yield from _terms(right, -sign)
-        case ("-", operand):
-            yield from _terms(operand, -sign)
-        case _:
-            yield sign, tree
 
 
 # --- operators and functions ----------------------------------------------------------------------------
