@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harmony_compiler.graph.types import FLOAT, INT, PERCENT, STR, TEMPLATE
 from harmony_dsl.testing.seeding import FAULTS, Hand, Place, Seeded, fault
-from harmony_dsl.testing.tree import MARK, Field, Glued, Several, changed
+from harmony_dsl.testing.tree import MARK, Block, Field, Glued, Several, changed
 
 _ADDED = {
     "name twice": ("E0201", "let spare = 1\nlet {mark}spare = 2\n"),
@@ -130,9 +130,16 @@ def colon_for_equals(hand: Hand) -> Seeded | None:
     return _sign(hand, hand.place(_named), ": ", "E0123")
 
 
+def _before_a_block(place: Place) -> bool:
+    """Whether a field in the short form follows, `sampling { … }`: it would be the value that is missing."""
+    fields = place.block.fields
+    behind = fields[fields.index(place.field) + 1 :]
+    return bool(behind) and isinstance(behind[0].value, Block)
+
+
 @fault
 def missing_value(hand: Hand) -> Seeded | None:
-    place = hand.place(_named)
+    place = hand.place(lambda place: _named(place) and not _before_a_block(place))
     if place is None:
         return None
     new = Field(f"{MARK}{place.field.key}", "", " =")
