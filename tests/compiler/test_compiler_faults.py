@@ -337,3 +337,8 @@ def test_a_recipe_is_named_as_it_was_given() -> None:
 def test_none_gives_neither_of_two() -> None:
     assert codes(check_text(replaced(GOOD, ("steps = 3", "epochs = none")))) == ["E0408"]
     assert codes(check_text(replaced(GOOD, ("steps = 3", "epochs = none, steps = 3")))) == []
+
+
+def test_columns_in_the_filter_of_an_unknown_constructor_are_no_names() -> None:
+    text = 'dataset d = parqut("sums.jsonl") { filter = question != "" }\n'
+    assert codes(check_text(text)) == ["E0204"]

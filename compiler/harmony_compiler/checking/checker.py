@@ -138,7 +138,7 @@ class Checker(Record, frozen=False):
 
     def sweep(self, expression: object) -> None:
         """Report unknown names in an expression that is not evaluated."""
-        for name in mentioned(expression, short_keys=False):
+        for name in mentioned(expression, doubtful=False):
             if name.text not in names_of_the_language() and name.text not in self.imported:
                 self._named(name)
 

@@ -86,30 +86,33 @@ def resolve(file: syntax.File) -> Names:
     return Names(file, recipe, declared, order, tuple(again), tuple(saves), mentions, tuple(findings))
 
 
-def mentioned(part: object, *, short_keys: bool = True) -> list[syntax.Name]:
+def mentioned(part: object, *, doubtful: bool = True) -> list[syntax.Name]:
     """Every name that an expression or declaration mentions, at any depth.
 
-    The key of a short field, `key { … }`, may be a name or merely a key: `short_keys` counts it in.
+    The key of a short field, `key { … }`, may be a name or merely a key, and a name in a `filter` may be a
+    column: `doubtful` counts them in.
     """
     found: list[syntax.Name] = []
-    _collect(part, short_keys, found)
+    _collect(part, doubtful, found)
     return found
 
 
-def _collect(part: object, short_keys: bool, found: list[syntax.Name]) -> None:
+def _collect(part: object, doubtful: bool, found: list[syntax.Name]) -> None:
     if isinstance(part, syntax.Name):
         found.append(part)
     elif isinstance(part, tuple):
         for item in part:
-            _collect(item, short_keys, found)
+            _collect(item, doubtful, found)
     elif isinstance(part, syntax.Node):
-        if not short_keys and isinstance(part, syntax.Field) and part.short:
+        if not doubtful and isinstance(part, syntax.Field) and _is_filter(part):
+            return
+        if not doubtful and isinstance(part, syntax.Field) and part.short:
             part = part.value.fields if isinstance(part.value, syntax.With) else part.value
-            _collect(part, short_keys, found)
+            _collect(part, doubtful, found)
             return
         for held in vars(part).values():
             if isinstance(held, syntax.Node | tuple):
-                _collect(held, short_keys, found)
+                _collect(held, doubtful, found)
 
 
 def members(part: object) -> Iterator[tuple[str, str]]:
