@@ -31,7 +31,8 @@ from harmony_runtime.watch import Summary, Watcher
 
 
 def run(graph: Graph, out: Path, *, watcher: Watcher, registry: Path, resume: bool = False) -> Summary:
-    """Train what `graph` asks for, in the folder `out`, and save into `registry`.
+    """Train what `graph` asks for, in the folder `out`, and save into `registry`; the cache stands
+    beside it.
 
     With `resume`, `out` may be the folder of an earlier run: what it finished is reused by identity, and an
     interrupted stage goes on where it stopped.
@@ -49,7 +50,13 @@ def run(graph: Graph, out: Path, *, watcher: Watcher, registry: Path, resume: bo
         try:
             folder = _open(out, graph, context, resume=resume)
             walk = Walk(
-                graph, folder, context=context, watcher=watcher, registry=registry, interrupts=interrupts
+                graph,
+                folder,
+                context=context,
+                watcher=watcher,
+                registry=registry,
+                cache=registry.parent / "cache",
+                interrupts=interrupts,
             )
             summary = walk.all()
         except KeyboardInterrupt as stop:

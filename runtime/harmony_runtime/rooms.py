@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, MutableMapping
-from dataclasses import dataclass, field
-from typing import Any
-from weakref import WeakValueDictionary
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.values import Ref
 from harmony_runtime.context import Context
 from harmony_runtime.interrupts import Interrupts
 from harmony_runtime.models.blueprint import Blueprints
@@ -16,16 +16,24 @@ from harmony_runtime.watch import Number, Watcher
 
 
 @dataclass(frozen=True)
-class Run:
-    """The rooms of one run."""
+class Desk:
+    """What is needed to look at data as a model will see it: no device, no weights, no folder."""
 
     graph: Graph
+    identities: Mapping[Ref, str]
+    """Of every node: what it computes, by the content of what it reads."""
+    blueprints: Blueprints
+    cache: Path
+    """The folder of what is made once and serves many runs."""
+    watcher: Watcher
+
+
+@dataclass(frozen=True)
+class Run(Desk):
+    """The rooms of one run."""
+
     folder: RunFolder
     context: Context
-    blueprints: Blueprints
-    watcher: Watcher
     interrupts: Interrupts
     conditions: dict[str, Number | str]
     """What must be equal where a stage goes on inside: world size and versions."""
-    shared: MutableMapping[Hashable, Any] = field(default_factory=WeakValueDictionary)
-    """What was made for one stage or evaluation and serves another, as long as one of them holds it."""

@@ -54,6 +54,7 @@ class Walk:
         context: Context,
         watcher: Watcher,
         registry: Path,
+        cache: Path,
         interrupts: Interrupts,
     ) -> None:
         self._started = perf_counter()
@@ -70,7 +71,17 @@ class Walk:
         blueprints = Blueprints(graph, self._places, registry)
         conditions: dict[str, Number | str] = {"world_size": context.world_size, **_versions()}
         speaking = watcher if context.is_main else Silent()
-        self._run = Run(graph, folder, context, blueprints, speaking, interrupts, conditions)
+        self._run = Run(
+            graph=graph,
+            identities=self._identities,
+            blueprints=blueprints,
+            cache=cache,
+            watcher=speaking,
+            folder=folder,
+            context=context,
+            interrupts=interrupts,
+            conditions=conditions,
+        )
 
     def all(self) -> Summary:
         run, folder = self._run, self._folder

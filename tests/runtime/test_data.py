@@ -17,9 +17,8 @@ from runtime_support import DATA, Told, graph_of, json_lines, sums, tiny, traini
 
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.mapping import Mapping
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.threads import each, threads_of
 from harmony_runtime.failures import RunFailed
 
 Refused = Callable[..., RunFailed]
@@ -29,9 +28,9 @@ GOOD = {"q": "1+1", "a": "2"}
 def prompts(data: Rows) -> list[str]:
     """The prompts of a dataset's threads."""
     faults = Faults("")
-    threads = list(Mapping(data, "").threads(RawRows(graph_of({DATA: data}, ()), DATA), faults))
+    threads = list(each(threads_of(graph_of({DATA: data}, ()), DATA), faults))
     faults.raise_any()
-    return [thread.messages[0]["content"] for thread in threads]
+    return [thread.turns[0]["content"] for thread in threads]
 
 
 @pytest.mark.parametrize(

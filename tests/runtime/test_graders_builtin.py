@@ -9,7 +9,12 @@ from harmony_compiler.graph.graders import Contains, Equals, Matches
 from harmony_compiler.graph.graders import Grader as Node
 from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Sample, Score
 
-ROW = Sample("  Paris\n", "capital?", ({"role": "user", "content": "capital?"},), {"a": "Paris ", "n": None})
+ROW = Sample(
+    "  Paris\n",
+    "capital?",
+    turns=({"role": "user", "content": "capital?"},),
+    metadata={"a": "Paris ", "n": None},
+)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ NONE = ("constant", None)
 SAMPLE = Sample(
     "Paris is 4 big",
     "capital?",
-    ({"role": "system", "content": "be brief"}, {"role": "user", "content": "capital?"}),
-    {
+    turns=({"role": "system", "content": "be brief"}, {"role": "user", "content": "capital?"}),
+    metadata={
         "answer": "Paris",
         "none": None,
         "list": [1, None, [2.0]],

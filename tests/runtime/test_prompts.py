@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakValueDictionary
 
 import pytest
-from runtime_support import DATA, GPT2, MODEL, Told, graph_of, json_lines, sft, tiny
+from runtime_support import DATA, GPT2, MODEL, Told, graph_of, json_lines, tiny
 from test_chat import CHARS, THREAD
 from transformers import AutoTokenizer
 
 from harmony_compiler.graph.datasets import LiteralRows, Rows
-from harmony_compiler.graph.models import Reloaded
-from harmony_compiler.graph.values import Ref
 from harmony_runtime.data.prompts import Prompts, prompts_of
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.blueprint import Blueprints
@@ -100,26 +97,6 @@ def test_a_limit_takes_the_first_rows() -> None:
     assert [len(prompt.ids) - 3 for prompt in prompts(rows(), limit=2).rows] == [1, 5]
     assert len(prompts(rows(), limit=9).rows) == 3
     assert prompts(rows(), 9, limit=2).counts.read == 2
-
-
-def test_models_of_one_tokenizer_share_their_prompts() -> None:
-    stage, again, reloaded = Ref("tuned"), Ref("again"), Ref("reloaded")
-    nodes = {MODEL: tiny(context=16), DATA: rows(), stage: sft(), again: sft(model=stage)}
-    graph = graph_of({**nodes, reloaded: Reloaded(source=MODEL, chat_template="plain")}, ())
-    told = Told()
-    run: Any = SimpleNamespace(graph=graph, watcher=told, shared=WeakValueDictionary())
-    blueprints = Blueprints(graph, {stage: Path("not yet"), again: Path("not yet")}, Path("no registry"))
-
-    def of(model: Ref, max_tokens: int = 5, limit: int | None = None) -> Prompts:
-        return prompts_of(run, DATA, blueprints.of(model), max_tokens, limit=limit)
-
-    first = of(MODEL)
-    assert of(stage) is of(again) is first
-    assert len(told.texts) == 1  # the dropped rows
-    assert [len(found.rows) for found in (first, of(MODEL, max_tokens=12), of(MODEL, limit=1))] == [2, 1, 1]
-    assert [len(prompt.ids) for prompt in of(reloaded).rows] == [3, 7, 11]  # two newlines and no marks
-    del first
-    assert not run.shared
 
 
 def test_an_empty_prompt_is_no_prompt(tmp_path: Path) -> None:

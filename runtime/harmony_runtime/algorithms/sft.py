@@ -18,9 +18,8 @@ from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.mapping import Mapping
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.threads import each, threads_of
 from harmony_runtime.data.tokens import TokenRows, say_counts, tokenise
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models import weights
@@ -44,7 +43,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
     blueprint = run.blueprints.of(node.model)
 
     faults = Faults(dataset_place)
-    threads = Mapping(dataset, dataset_place).threads(RawRows(run.graph, node.dataset), faults)
+    threads = each(threads_of(run.graph, node.dataset), faults)
     rows, counts, tokens = tokenise(
         threads,
         blueprint.chat,

@@ -10,13 +10,12 @@ from typing import Any
 from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.data.faults import Faults, PromptTooLong, ThreadRefused
-from harmony_runtime.data.mapping import Mapping
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.threads import each, threads_of
 from harmony_runtime.data.tokens import say_unknown, tokenised, unknown_id
 from harmony_runtime.failures import RunFailed, place
+from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.models.blueprint import Blueprint
-from harmony_runtime.models.chat import Message
-from harmony_runtime.rooms import Run
+from harmony_runtime.rooms import Desk
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Prompt:
     """One row, ready to be answered."""
 
     ids: tuple[int, ...]
-    turns: tuple[Message, ...]
+    turns: tuple[Turn, ...]
     metadata: dict[str, Any]
 
 
@@ -44,36 +43,27 @@ class Prompts:
 
 
 def prompts_of(
-    run: Run, dataset: Ref, blueprint: Blueprint, max_tokens: int, *, limit: int | None = None
+    desk: Desk, dataset: Ref, blueprint: Blueprint, max_tokens: int, *, limit: int | None = None
 ) -> Prompts:
     """The prompts of a dataset in a model's tokens, each with room for `max_tokens` behind it.
 
-    `limit` takes the first rows only, those that turn out too long among them. Models of one tokenizer, such
-    as a stage's and the one it came from, share their prompts.
+    `limit` takes the first rows only, those that turn out too long among them.
 
     Raises:
         RunFailed: rows are faulty, or nothing is left.
     """
-    key = ("prompts", dataset, id(blueprint.tokenizer), max_tokens, limit)
-    found: Prompts | None = run.shared.get(key)
-    if found is None:
-        found = run.shared[key] = _made(run, dataset, blueprint, max_tokens, limit)
-    return found
-
-
-def _made(run: Run, dataset: Ref, blueprint: Blueprint, max_tokens: int, limit: int | None) -> Prompts:
-    node, where = run.graph.nodes[dataset], place(run.graph, dataset)
+    node, where = desk.graph.nodes[dataset], place(desk.graph, dataset)
     assert isinstance(node, Rows)
     chat, context = blueprint.chat, blueprint.context
     faults, counts, rows, too_long = Faults(where), PromptCounts(), list[Prompt](), 0
-    threads = islice(Mapping(node, where).threads(RawRows(run.graph, dataset), faults), limit)
+    threads = islice(each(threads_of(desk.graph, dataset), faults), limit)
     for thread, ((ids, _),) in tokenised(threads, chat, chat.prompt, faults):
         counts.read += 1
         if not ids:
             reason = "makes an empty text of this prompt, and a model cannot answer nothing"
             faults.add(ThreadRefused(span=thread.origin.span(), reason=reason))
         elif len(ids) + max_tokens <= context:
-            rows.append(Prompt(tuple(ids), tuple(thread.messages), dict(thread.metadata)))
+            rows.append(Prompt(tuple(ids), thread.turns, dict(thread.metadata)))
         elif node.on_too_long == "error":
             span = thread.origin.span()
             faults.add(PromptTooLong(span=span, tokens=len(ids), max_tokens=max_tokens, context=context))
@@ -95,9 +85,9 @@ def _made(run: Run, dataset: Ref, blueprint: Blueprint, max_tokens: int, limit: 
         )
     if too_long:
         counts.too_long_and_dropped = too_long
-        run.watcher.warning(f"{where}{too_long} of {counts.read} prompts {room}: dropped")
+        desk.watcher.warning(f"{where}{too_long} of {counts.read} prompts {room}: dropped")
     blueprint.check_ids(max(max(prompt.ids) for prompt in rows))
     unknown = unknown_id(chat.tokenizer)
     all_tokens = sum(len(prompt.ids) for prompt in rows)
-    say_unknown(sum(prompt.ids.count(unknown) for prompt in rows), all_tokens, where, run.watcher)
+    say_unknown(sum(prompt.ids.count(unknown) for prompt in rows), all_tokens, where, desk.watcher)
     return Prompts(rows, counts)

@@ -1,17 +1,10 @@
-"""Sources: from a dataset node to raw rows.
-
-A row is kept as the text in which it was written until it is mapped, with its place: a table library would
-guess one type a column, and so turn dates into timestamps, integers into floats, and missing keys into
-nulls. `datasets` does what needs no types: slicing, shuffling, limiting.
-"""
+"""Sources: from a dataset node to raw rows. `datasets` slices them."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +15,11 @@ from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.files import GZIP
-from harmony_grammar.source import Source, Span
 from harmony_runtime.context import stream
+from harmony_runtime.data.rows import RawRow
 from harmony_runtime.failures import RunFailed, place
 
 _BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """One row as it was written."""
-
-    text: bytes
-    name: str
-    """The file that it stands in, as people know it."""
-    path: Path | None
-    line: int
-
-    def span(self, start: int = 0, end: int | None = None) -> Span:
-        """A place in the row, for a diagnostic."""
-        text = self.text.decode("utf-8", errors="replace")
-        return Source(self.name, text, self.path, self.line).span(start, len(text) if end is None else end)
 
 
 class RawRows:
@@ -76,10 +53,10 @@ class RawRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[RawRow]:
-        for row in self._rows:
-            path, name = self._files[row["file"]]
-            yield RawRow(row["text"], name, path, row["line"])
+    def __getitem__(self, number: int) -> RawRow:
+        row = self._rows[number]
+        path, name = self._files[row["file"]]
+        return RawRow(row["text"], name, path, row["line"])
 
 
 def _lines(file: int, path: Path, where: str) -> Dataset:

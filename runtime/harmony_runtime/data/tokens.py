@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from harmony_runtime.data.faults import Faults, RowTooLong, ThreadRefused
-from harmony_runtime.data.mapping import Thread
+from harmony_runtime.data.threads import RowThread
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.models.chat import Chat, ChatError, Message, Segment, TrainOn
+from harmony_runtime.graders.protocol import Turn
+from harmony_runtime.models.chat import Chat, ChatError, Segment, TrainOn
 from harmony_runtime.watch import Watcher
 
 
@@ -91,7 +92,7 @@ class TokenCounts:
 
 
 def tokenise(
-    threads: Iterable[Thread],
+    threads: Iterable[RowThread],
     chat: Chat,
     context: int,
     faults: Faults,
@@ -106,7 +107,7 @@ def tokenise(
     segments = partial(chat.segments, train_on=train_on)
     for thread, pieces in tokenised(threads, chat, segments, faults):
         row = [token for piece, _ in pieces for token in piece]
-        mask = [is_trained for piece, is_trained in pieces for _ in piece]
+        mask = [weight > 0 for piece, weight in pieces for _ in piece]
         mask[:1] = [False]
         counts.read += 1
         if len(row) > context:
@@ -122,7 +123,7 @@ def tokenise(
                     row, mask = row[:context], mask[:context]
         counts.kept += 1
         counts.with_an_empty_completion += any(
-            message["role"] == "assistant" and not message["content"].strip() for message in thread.messages
+            turn["role"] == "assistant" and not turn["content"].strip() for turn in thread.turns
         )
         counts.with_nothing_to_train_on += not any(mask)
         tokens.unknown += row.count(unknown)
@@ -172,20 +173,20 @@ def unknown_id(tokenizer: Any) -> int:
 
 
 def tokenised(
-    threads: Iterable[Thread],
+    threads: Iterable[RowThread],
     chat: Chat,
-    segments: Callable[[Sequence[Message]], list[Segment]],
+    segments: Callable[[Sequence[Turn]], list[Segment]],
     faults: Faults,
-) -> Iterator[tuple[Thread, list[tuple[list[int], bool]]]]:
+) -> Iterator[tuple[RowThread, list[tuple[list[int], float]]]]:
     """Each thread with its segments' ids; one that the template refuses goes to `faults`.
 
     The tokenizer works on many texts at once.
     """
 
-    def rendered() -> Iterator[tuple[Thread, list[Segment]]]:
+    def rendered() -> Iterator[tuple[RowThread, list[Segment]]]:
         for thread in threads:
             try:
-                yield thread, segments(thread.messages)
+                yield thread, segments(thread.turns)
             except ChatError as fault:
                 faults.add(ThreadRefused(span=thread.origin.span(), reason=str(fault)))
 

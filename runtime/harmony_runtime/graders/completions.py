@@ -100,7 +100,7 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     prompt = row.get("prompt", asked)
     if not turns and prompt:
         turns = ({"role": "user", "content": prompt},)
-    return Sample(row["completion"], prompt, turns, row.get("metadata", {}))
+    return Sample(row["completion"], prompt, turns=turns, metadata=row.get("metadata", {}))
 
 
 # --- what can be wrong ----------------------------------------------------------------------------------

@@ -10,19 +10,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+Turn: TypeAlias = Mapping[str, Any]
+"""`{"role": "system" | "user" | "assistant" | "tool", "content": text}`, as chat templates take it.
+
+What else the data says about a turn stands beside: `tool_calls`, with which `content` may be None,
+`tool_call_id`, `name`. An assistant turn may have a `weight`, what its tokens count in a loss: 1 where it
+says nothing, 0 for a turn that is only read.
+"""
+
 
 @dataclass(frozen=True)
-class Sample:
-    """One completion, as graders see it."""
+class Thread:
+    """Turns in their order, and what the row says beside them."""
+
+    turns: tuple[Turn, ...] = field(default=(), kw_only=True)
+    metadata: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """Texts, and values as they stand in the data where the recipe passes a `column(…)`."""
+
+
+@dataclass(frozen=True)
+class Sample(Thread):
+    """One completion, as graders see it: `turns` are those before it."""
 
     completion: str
     """What the model wrote, without the token that ended it."""
     prompt: str = ""
     """The last user turn."""
-    turns: tuple[Mapping[str, str], ...] = ()
-    """The turns before the completion, each `{"role": …, "content": …}`."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The row's metadata."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
 
-Message = dict[str, str]
-"""`{"role": …, "content": …}`, as chat templates take it."""
+from harmony_runtime.graders.protocol import Turn
 
 TrainOn = Literal["last", "all", "everything"]
 
@@ -32,7 +31,8 @@ _PROBE = [{"role": "user", "content": "question"}, {"role": "assistant", "conten
 
 class Segment(NamedTuple):
     text: str
-    trained: bool
+    weight: float
+    """What its tokens count in a loss; 0: they are only read."""
 
 
 class ChatError(ValueError):
@@ -65,7 +65,7 @@ class Chat:
         """
         self.segments(_PROBE, "last")
 
-    def segments(self, messages: Sequence[Message], train_on: TrainOn) -> list[Segment]:
+    def segments(self, messages: Sequence[Turn], train_on: TrainOn) -> list[Segment]:
         """The text of a thread in pieces. Pieces are tokenised one by one.
 
         Raises:
@@ -88,21 +88,21 @@ class Chat:
             answer = self._up_to_end(closed[len(prompt) :])
             if not whole.startswith(prompt + answer):
                 raise ChatError("writes a completion differently where turns follow it")
-            pieces += [Segment(prompt[len(done) :], False), Segment(answer, True)]
+            pieces += [Segment(prompt[len(done) :], 0.0), Segment(answer, 1.0)]
             done = prompt + answer
-        pieces.append(Segment(whole[len(done) :], False))
+        pieces.append(Segment(whole[len(done) :], 0.0))
         everything = train_on == "everything"
-        return [Segment(text, trained or everything) for text, trained in pieces if text]
+        return [Segment(text, 1.0 if everything else weight) for text, weight in pieces if text]
 
-    def prompt(self, messages: Sequence[Message]) -> list[Segment]:
+    def prompt(self, messages: Sequence[Turn]) -> list[Segment]:
         """The text that generation begins with, in one piece, as `"last"` has it before a completion.
 
         Raises:
             ChatError: the template refuses the thread.
         """
-        return [Segment(self._render(messages, prompt=True), False)]
+        return [Segment(self._render(messages, prompt=True), 0.0)]
 
-    def prompts(self, threads: Sequence[Sequence[Message]]) -> list[list[int]]:
+    def prompts(self, threads: Sequence[Sequence[Turn]]) -> list[list[int]]:
         """The ids that generation begins with, thread by thread.
 
         Raises:
@@ -110,11 +110,11 @@ class Chat:
         """
         return [pieces[0][0] for pieces in self.tokens([self.prompt(messages) for messages in threads])]
 
-    def tokens(self, threads: Sequence[Sequence[Segment]]) -> list[list[tuple[list[int], bool]]]:
+    def tokens(self, threads: Sequence[Sequence[Segment]]) -> list[list[tuple[list[int], float]]]:
         """The segments' ids, thread by thread."""
         texts = [segment.text for thread in threads for segment in thread]
         ids = iter(self.tokenizer(texts, add_special_tokens=False).input_ids if texts else ())
-        tokenised = [[(next(ids), trained) for _, trained in thread] for thread in threads]
+        tokenised = [[(next(ids), weight) for _, weight in thread] for thread in threads]
         if self._adds_bos:
             for thread, pieces in zip(threads, tokenised, strict=True):
                 if thread and not thread[0].text.startswith(self.tokenizer.bos_token):
@@ -132,7 +132,7 @@ class Chat:
             "model trained on it would never end: name the token that closes a completion in `end_token`"
         )
 
-    def _render(self, messages: Sequence[Message], *, prompt: bool) -> str:
+    def _render(self, messages: Sequence[Turn], *, prompt: bool) -> str:
         try:
             # transformers renders in Jinja's sandbox.
             text: str = self.tokenizer.apply_chat_template(

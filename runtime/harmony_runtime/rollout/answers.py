@@ -70,4 +70,4 @@ def answers(
 
 def _sample(prompt: Prompt, completion: Completion) -> Sample:
     asked = next((turn["content"] for turn in reversed(prompt.turns) if turn["role"] == "user"), "")
-    return Sample(completion.text, asked, tuple(prompt.turns), prompt.metadata)
+    return Sample(completion.text, asked, turns=tuple(prompt.turns), metadata=prompt.metadata)
