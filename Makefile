@@ -4,6 +4,7 @@
 # make seeds        the quickstart with three other seeds: scores, time and memory (five minutes)
 # make properties   thousands of generated recipes: no false error, every seeded fault found, what checks runs
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
+# make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
 # make clean        remove .venv and every cache; saved models and runs stay
 #
 # PYTHON=python3.12   another interpreter for .venv (3.11 or later)
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint seeds properties bench-check clean
+.PHONY: help setup quickstart test lint seeds properties bench-check bench-data clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -58,6 +59,9 @@ properties: setup
 
 bench-check: setup
 	@$(BIN)/python benchmarks/check.py
+
+bench-data: setup
+	@$(BIN)/python benchmarks/data.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

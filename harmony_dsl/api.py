@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.declared.given import settings_of
-from harmony_compiler.files import read_source
+from harmony_compiler.files import DISK, read_source
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
 from harmony_compiler.store.home import home
 from harmony_dsl.worker import is_main
@@ -68,6 +68,7 @@ def run(
     """
     from harmony_runtime.executor import run as execute
 
+    DISK.forget()
     registry = home() / "models"
     if watcher is None and not is_main():
         from harmony_runtime.watch import Silent

@@ -16,6 +16,7 @@ from harmony_compiler.declared.imports import find_imports
 from harmony_compiler.declared.modules import check
 from harmony_compiler.files import DISK, Files
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph, Launch
+from harmony_compiler.graph.values import Ref
 from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
 from harmony_compiler.naming.names import resolve, unused
@@ -31,7 +32,7 @@ from harmony_compiler.whole.room import short_of_room
 from harmony_compiler.whole.stages import ill_fitting
 from harmony_grammar.diagnostics import Diagnostic, sort_key
 from harmony_grammar.parser import parse_file
-from harmony_grammar.records import Record
+from harmony_grammar.records import Record, field
 from harmony_grammar.source import Source
 
 
@@ -40,6 +41,8 @@ class Compilation(Record):
 
     graph: Graph | None
     diagnostics: tuple[Diagnostic, ...]
+    names: dict[str, Ref] = field(factory=dict)
+    """The declared values, where the whole recipe was asked for."""
 
 
 def compile_recipe(
@@ -50,17 +53,21 @@ def compile_recipe(
     files: Files = DISK,
     registry: Path | None = None,
     wanted: str | None = None,
+    whole: bool = False,
     to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe.
 
-    `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand.
+    `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand;
+    registered datasets stand beside it.
     `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`. With
-    `to_run` it is an error to ask for what the runtime cannot do yet.
+    `whole` the graph keeps what no output needs, for looking at any part of it, and what a run alone would
+    stumble over is no finding. With `to_run` it is an error to ask for what the runtime cannot do yet.
     """
     parsed = parse_file(source)
     names = resolve(parsed.tree)
-    heads = Heads(files, lock_path(source.path) if source.path else None)
+    datasets = registry.parent / "datasets" if registry is not None else None
+    heads = Heads(files, lock_path(source.path) if source.path else None, datasets)
     imports = find_imports(names, files)
     checked = check(names, imports.libraries, settings, launch, heads)
     made = every_made(checked)
@@ -83,6 +90,8 @@ def compile_recipe(
             return Compilation(None, (part,))
         lacking = tuple(not_supported_yet(prune(part), lowered.made))
         return Compilation(None if lacking else prune(part), lacking)
+    if whole:
+        return Compilation(lowered.graph, _in_order(findings), lowered.declared)
     outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
     findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:

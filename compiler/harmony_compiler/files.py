@@ -117,6 +117,10 @@ class Disk:
                 self._kept.pop(next(iter(self._kept)))
         return value
 
+    def forget(self) -> None:
+        """Let go of what was read. The rows of one file may be tens of megabytes, which a run has use for."""
+        self._kept.clear()
+
     @cached_property
     def _kept(self) -> dict[tuple[Path, str], tuple[tuple[int, ...], Any]]:
         """By file and reader what was read, and what the file was then; the last one used stands last."""

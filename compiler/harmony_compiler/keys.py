@@ -42,6 +42,6 @@ def taken_keys(lowered: Lowered, registry: Path) -> Iterator[Diagnostic]:
 def _same_model(lowered: Lowered, save: Save, entry: Entry, registry: Path) -> bool:
     """Whether the key already holds exactly this model. Hashes data files, so only a taken key asks."""
     try:
-        return identities(lowered.graph, content_hash, registry)[save.model] == entry.identity
+        return entry.holds(identities(lowered.graph, content_hash, registry)[save.model], save.merge)
     except OSError:
         return False  # what cannot be read cannot be compared

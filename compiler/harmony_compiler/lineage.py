@@ -36,6 +36,13 @@ def setting(model: Any, name: str) -> Any:
     return next((item.values[name] for item in loaded if name in item.values), UNKNOWN_DATA)
 
 
+def adapter(model: Any) -> Any:
+    """The adapter that a model carries: its settings, none, or `"kept"` for one that its files may bring."""
+    loaded = (item for item in lineage(model) if not issubclass(item.cls, Algorithm))
+    said = (item.values.get("adapter", "kept") for item in loaded)
+    return next((adapter for adapter in said if adapter != "kept"), "kept")
+
+
 def written(model: Any, name: str) -> Value | None:
     """What the recipe wrote that `setting` gives; None where it is a default."""
     loaded = (item for item in lineage(model) if not issubclass(item.cls, Algorithm))

@@ -46,6 +46,8 @@ class Lowered(Record):
     made: dict[Ref, Made]
     graders: dict[str, Ref]
     """The declared graders."""
+    declared: dict[str, Ref]
+    """Every declared value that is a node, by each name that the recipe has for it."""
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -161,13 +163,16 @@ def lower(checked: Checked, launch: Launch) -> Lowered:
         launch=launch,
     )
     warnings = (_unsaved_model(lowering, ref, checked) for ref in unsaved)
-    graders = {
-        part.prefix + name: lowering.refs[id(value.data)]
+    named = [
+        (part.prefix + name, value)
         for part in checked.parts
         for name, value in part.values.items()
-        if value.type == GRADER and id(value.data) in lowering.refs
-    }
-    return Lowered(graph, lowering.made, graders, (*warnings, *_keys_twice(checked.saves, lowering)))
+        if id(value.data) in lowering.refs
+    ]
+    declared = {name: lowering.refs[id(value.data)] for name, value in named}
+    graders = {name: declared[name] for name, value in named if value.type == GRADER}
+    findings = (*warnings, *_keys_twice(checked.saves, lowering))
+    return Lowered(graph, lowering.made, graders, declared, findings)
 
 
 def _declarations(checked: Checked) -> Declarations:

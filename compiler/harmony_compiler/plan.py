@@ -24,6 +24,8 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.rewards.formula_text import formula_text, quoted
 from harmony_grammar.records import Record
 
+_DEFAULT = "  (default)"
+
 
 class Counts(Record):
     """What can be counted without the runtime: rows of datasets, steps of stages; None where it cannot."""
@@ -84,8 +86,14 @@ def plan_text(graph: Graph, files: Files = DISK) -> str:
     return "\n".join(lines) + "\n"
 
 
+def part_text(graph: Graph, ref: Ref) -> tuple[str, list[str]]:
+    """A node's title, and each field that the recipe wrote, or that was filled in by what is known of it."""
+    fields = [line.strip() for line in _fields(graph, ref) if not line.endswith(_DEFAULT)]
+    return _title(graph, ref, Counts({}, {})), fields
+
+
 def _title(graph: Graph, ref: Ref, counts: Counts) -> str:
-    node, origin, name = graph.nodes[ref], graph.origins[ref], _name(graph, ref)
+    node, origin, name = graph.nodes[ref], graph.origins[ref], name_of(graph, ref)
     parts = name.split(".")  # of an imported value: `m.problems`
     declared = all(part.isidentifier() for part in parts) and origin.name != node.constructor
     title = f"{name} = {node.constructor}" if declared else name
@@ -97,14 +105,14 @@ def _title(graph: Graph, ref: Ref, counts: Counts) -> str:
     return f"{title}  ({', '.join(facts)}){doc}"
 
 
-def _name(graph: Graph, ref: Ref) -> str:
+def name_of(graph: Graph, ref: Ref) -> str:
     """A node by its declared name; a model that is only loaded otherwise as the recipe writes it."""
     node, origin = graph.nodes[ref], graph.origins[ref]
     if isinstance(node, Reloaded) and origin.name == node.constructor:
         changes = (
             f"{name} = {_shown(getattr(node, name), graph)}" for name in origin.given if name != "source"
         )
-        return f"{_name(graph, node.source)} {{ {', '.join(changes)} }}"
+        return f"{name_of(graph, node.source)} {{ {', '.join(changes)} }}"
     return origin.name
 
 
@@ -116,12 +124,12 @@ def _fields(graph: Graph, ref: Ref) -> Iterator[str]:
         if CONDITION in options_of(spec.type) and value is not None:
             yield f"  {name} = {formula_text(value)}"
         elif spec.type == FORMULA:
-            graders = [_name(graph, part) for part in graph.needs(ref)]
+            graders = [name_of(graph, part) for part in graph.needs(ref)]
             yield f"  {name} = {formula_text(value, graders)}"
         elif name in origin.entries:
             yield f"  {name} = [{', '.join(origin.entries[name])}]"
-        elif value is not None:
-            yield f"  {name} = {_shown(value, graph)}{'' if name in origin.given else '  (default)'}"
+        elif value is not None or (name in origin.given and spec.default is not None):
+            yield f"  {name} = {_shown(value, graph)}{'' if name in origin.given else _DEFAULT}"
 
 
 def _shown(value: Any, graph: Graph) -> str:
@@ -132,9 +140,9 @@ def _shown(value: Any, graph: Graph) -> str:
             )
             return f"{value.constructor} {{ {fields} }}"
         case str() if value in graph.nodes:
-            return _name(graph, Ref(value))
+            return name_of(graph, Ref(value))
         case {"node": ref}:
-            return _name(graph, ref) if ref in graph.nodes else "not used"
+            return name_of(graph, ref) if ref in graph.nodes else "not used"
         case str():
             return quoted(value)
         case bool():
@@ -159,15 +167,15 @@ def _list(items: tuple[Any, ...] | list[Any], graph: Graph) -> str:
 def _output(graph: Graph, ref: Ref) -> str:
     node = graph.nodes[ref]
     if isinstance(node, Save):
-        return f'save {_name(graph, node.model)} as "{node.key}" (if_exists = "{node.if_exists}")'
+        return f'save {name_of(graph, node.model)} as "{node.key}" (if_exists = "{node.if_exists}")'
     if isinstance(node, Compare):
         models, graders = (
             _counted(len(part), of) for part, of in ((node.models, "model"), (node.graders, "grader"))
         )
-        return f"{_name(graph, ref)}, scores of {models} by {graders} on {_name(graph, node.dataset)}"
+        return f"{name_of(graph, ref)}, scores of {models} by {graders} on {name_of(graph, node.dataset)}"
     if isinstance(node, Grader):
-        return _name(graph, ref)
-    return f"{_name(graph, ref)}, kept in the run folder only"
+        return name_of(graph, ref)
+    return f"{name_of(graph, ref)}, kept in the run folder only"
 
 
 def _counted(number: int, thing: str) -> str:

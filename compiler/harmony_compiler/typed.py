@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.types import JSON, UNKNOWN, Type
+from harmony_compiler.store.layouts import Columns
 from harmony_grammar import syntax
 from harmony_grammar.records import Record, replace
 from harmony_grammar.source import Span
@@ -100,6 +101,8 @@ class Made(Record, eq=False):
     """Fields of a dataset that a known layout filled in, among `given` as if the recipe had written them."""
     metadata: dict[str, Type] | None = None
     """The metadata of a dataset's rows; None where it is not known."""
+    columns: Columns | None = None
+    """The first rows of a dataset's source."""
 
     @property
     def written(self) -> dict[str, Value]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harmony_dsl.cli.output import say
 from harmony_dsl.cli.parser import Parser
 from harmony_dsl.cli.recipes import show
+from harmony_dsl.cli.tables import table
 
 if TYPE_CHECKING:
     from harmony_compiler.declared.interface import Interface
@@ -40,7 +41,7 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
         say(json.dumps(schema_of(interface), indent=2, ensure_ascii=False))
     else:
         rows = list(_rows(interface, ""))
-        say("\n".join(_table([_HEAD, *rows])) if rows else f"{options.file} has no inputs")
+        say("\n".join(table(_HEAD, rows)) if rows else f"{options.file} has no inputs")
     return 0
 
 
@@ -53,11 +54,3 @@ def _rows(interface: Interface, prefix: str) -> Iterator[tuple[str, ...]]:
         yield prefix + part.name, str(part.type), default, condition, " ".join(part.doc.split())
     for name, inner in interface.imports.items():
         yield from _rows(inner, f"{prefix}{name}.")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as what is in them; one that is empty throughout is left out."""
-    kept = [column for column in range(len(_HEAD)) if any(row[column] for row in rows[1:])]
-    widths = {column: max(len(row[column]) for row in rows) for column in kept}
-    for row in rows:
-        yield "  ".join(f"{row[column]:{widths[column]}}" for column in kept).rstrip()

@@ -25,13 +25,23 @@ class Command(Protocol):
     def execute(self, parser: Parser, arguments: Sequence[str]) -> int: ...
 
 
-COMMANDS = ("check", "plan", "run", "grade", "sample", "compile", "inputs", "explain")
+COMMANDS = (
+    "check",
+    "plan",
+    "run",
+    "preview",
+    "grade",
+    "sample",
+    "compile",
+    "inputs",
+    "explain",
+    "models",
+    "datasets",
+    "cache",
+)
 """Every command: the name of a module beside this one, which is imported when it is asked for."""
 
-LATER = (
-    *("preview", "fmt", "lock", "new", "models", "graders"),
-    *("cache", "serve-grader"),
-)
+LATER = ("fmt", "lock", "new", "graders", "serve-grader")
 """Commands of the language's contract that do not exist yet."""
 
 _USAGE = "harmonyc COMMAND FILE [options]"

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def compile_path(
-    path: str, request: Request, wanted: str | None = None, *, to_run: bool = False
+    path: str, request: Request, wanted: str | None = None, *, whole: bool = False, to_run: bool = False
 ) -> Compilation:
-    """Compile the recipe at `path`, or of it only what `wanted` grades with; `to_run` if it is run next.
+    """Compile the recipe at `path`, or of it only what `wanted` grades with, or the `whole` of it with what
+    no output needs; `to_run` if it is run next.
 
     A file that cannot be read is a finding like any other.
     """
@@ -32,11 +33,16 @@ def compile_path(
     source = read_source(path)
     if not isinstance(source, Source):
         return Compilation(None, (source,))
-    return compile_source(source, request, wanted, to_run=to_run)
+    return compile_source(source, request, wanted, whole=whole, to_run=to_run)
 
 
 def compile_source(
-    source: Source, request: Request, wanted: str | None = None, *, to_run: bool = False
+    source: Source,
+    request: Request,
+    wanted: str | None = None,
+    *,
+    whole: bool = False,
+    to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe that was read, with the options of the command line."""
     from harmony_compiler.compile import compile_recipe
@@ -48,6 +54,7 @@ def compile_source(
         launch=request.launch,
         registry=home() / "models",
         wanted=wanted,
+        whole=whole,
         to_run=to_run,
     )
 

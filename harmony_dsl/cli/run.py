@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "compile a recipe, or take a compiled graph, and train"
 
-TRAIN_EXTRA = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "peft", "rich")
+TRAIN_EXTRA = (
+    *("torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "peft", "pyarrow"),
+    *("filelock", "rich"),
+)
 
 
 def configure(parser: Parser) -> None:
@@ -87,7 +90,10 @@ def _launch(graph: Graph, options: Sequence[str], again: str) -> int:
 
 
 def _compile(path: str, request: Request) -> Graph | None:
+    from harmony_compiler.files import DISK
+
     compilation = compile_path(path, request, to_run=True)
+    DISK.forget()
     if worker.is_main():
         show(compilation.diagnostics, sys.stderr)
     graph = compilation.graph

@@ -12,7 +12,8 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from harmony_dsl.cli.output import Refused, complain, counted, did_you_mean, say
+from harmony_dsl.cli.models import entry_of
+from harmony_dsl.cli.output import Refused, complain, counted, say
 from harmony_dsl.cli.parser import Parser, count
 from harmony_dsl.cli.run import require_train_extra
 
@@ -52,22 +53,10 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
     from harmony_compiler.store.home import home
 
     registry = home() / "models"
-    _require_key(registry, options.key)
+    entry_of(registry, options.key)
     turns = _turns(options)
     require_train_extra()
     return _sample(registry, options, turns)
-
-
-def _require_key(registry: Path, key: str) -> None:
-    from harmony_compiler.store.registry import entry_at, keys
-
-    if entry_at(registry, key) is None:
-        known = keys(registry)
-        held = f"it has {', '.join(known)}" if known else "it is empty; `save` in a recipe puts models there"
-        raise Refused(
-            f"the registry {registry} has no model `{key}`{did_you_mean(key, tuple(known))}; {held}",
-            exit_code=1,
-        )
 
 
 def _turns(options: Namespace) -> list[dict[str, str]]:

@@ -30,6 +30,7 @@ from harmony_compiler.graph.node import (
     is_node,
     schema,
 )
+from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.graph.types import (
     GRADER,
@@ -46,12 +47,14 @@ from harmony_compiler.graph.types import (
 )
 from harmony_compiler.lineage import setting
 from harmony_compiler.typed import Made
+from harmony_compiler.whole.columns import answers_to_nothing
 from harmony_compiler.whole.stages import ill_fitting
 from harmony_dsl.testing.data import TURNS
 from harmony_dsl.testing.formulas import KEYS
 from harmony_dsl.testing.parts import (
     blamed_fields,
     columns_in,
+    has_turns,
     holds_rows,
     holds_turns,
     is_of_kind,
@@ -134,7 +137,7 @@ class Constructors(Values):
             drawn = {**fixed, **self._fields(made.cls, names, {}, needs or {})}
             self._settle(made.cls, drawn, before.keys() - set(names), rows, needs)
         columns = columns_in(made.cls, drawn) if issubclass(made.cls, Rows) else None
-        if columns is not None and TURNS not in columns and any(holds_turns(one) for one in drawn.values()):
+        if columns is not None and not has_turns(columns) and any(holds_turns(one) for one in drawn.values()):
             reject()  # the copy states columns, and the original reads another one
         changes = {name: held for name, held in drawn.items() if before.get(name) is not held}
         gone = before.keys() - drawn.keys()
@@ -212,7 +215,7 @@ class Constructors(Values):
     def _options(self, spec: FieldSpec) -> list[Type]:
         """The types of which a value may be drawn."""
         found = [option for option in options_of(spec.type) if option != NONE and self._drawable(option)]
-        if spec.name in MAPPED and self.columns is not None and TURNS not in self.columns:
+        if spec.name in MAPPED and self.columns is not None and not has_turns(self.columns):
             found = [option for option in found if not isinstance(option, SettingsType)]
         return found
 
@@ -303,8 +306,8 @@ class Constructors(Values):
         if is_node(type_):
             return self.edge(type_, spec, needs)
         match type_:
-            case SettingsType(name=name) if spec.name in MAPPED:
-                return self.block(class_of(name), {"name": self.example(f'"{TURNS}"', STR)}, share=0)
+            case SettingsType() if spec.name in MAPPED:
+                return self._turns()
             case SettingsType(name=name):
                 return self.block(class_of(name), needs=needs)
             case ListOf(item=item):
@@ -314,6 +317,14 @@ class Constructors(Values):
                 held = {key: self._any_of(item, cls, spec, needs) for key in keys}
                 return record(held)
         return self.plain(type_, spec, cls)
+
+    def _turns(self) -> Drawn:
+        """A column of turns, with what its turns look like."""
+        name = self.pick(tuple(TURNS))
+        written = {"name": f'"{name}"', **TURNS[name]}
+        specs = schema(Column)
+        given = {key: self.example(text, specs[key].type) for key, text in written.items()}
+        return self.block(Column, given, share=0)
 
     def _metadata(self, cls: type[Constructor], spec: FieldSpec, needs: Mapping[str, str]) -> Drawn:
         """Metadata with the keys that graders need: a text from a template, anything else from its column."""
@@ -372,8 +383,10 @@ class Constructors(Values):
         )
         inherited = self._inherited(cls, drawn)
         ask(found.append, cls, reading, self.held(cls, drawn), head=NOWHERE, inherited=inherited)
-        if issubclass(cls, LoadSettings):  # the heads of a model may be those of the one it was
+        if issubclass(cls, LoadSettings | Save):  # heads and adapter may be those of the model it was
             found += ill_fitting([self.made(cls, drawn, "").data], self.launch, DISK)
+        if issubclass(cls, Rows):
+            found += answers_to_nothing(self.made(cls, drawn, "").data)
         return [finding for finding in found if finding.severity == "error"]
 
     def _mend(

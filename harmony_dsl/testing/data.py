@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harmony_compiler.graph.types import RowKind
+from harmony_compiler.store.datasets import add
 from harmony_compiler.store.registry import Entry, write_manifest
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+
+
+_SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 
 
 def _row(a: int, b: int) -> dict[str, Any]:
@@ -27,6 +32,7 @@ def _row(a: int, b: int) -> dict[str, Any]:
         "conversations": [
             {"from": {"user": "human"}.get(role, "gpt"), "value": text} for role, text in turns
         ],
+        "transcript": "".join(f"\n\n{_SPEAKERS[role]}: {text}" for role, text in turns),
         "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
         "kwargs": [{}, {"relation": "at least", "num_words": b}],
     }
@@ -40,29 +46,79 @@ class KnownLayout(NamedTuple):
     """Rows that need no mapping."""
 
     rows: RowKind
-    columns: Mapping[str, str]
-    """Its columns, each with that of `ROWS` which fills it."""
-    later: bool
+    columns: Mapping[str, Callable[[dict[str, Any]], Any]]
+    """Its columns, each with what makes it of a row of `ROWS`."""
+
+
+def _as_it_is(column: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: row[column]
+
+
+def _asked(row: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": row["question"]}]
+
+
+def _told(column: str) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+    return lambda row: [{"role": "assistant", "content": row[column]}]
+
+
+def _talk(column: str) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+    return lambda row: [*_asked(row), *_told(column)(row)]
+
+
+def _transcript(column: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: f"\n\nHuman: {row['question']}\n\nAssistant: {row[column]}"
 
 
 LAYOUTS = {
-    "chat.jsonl": KnownLayout("Thread", {"messages": "messages"}, later=True),
-    "sharegpt.jsonl": KnownLayout("Thread", {"conversations": "conversations"}, later=True),
-    "pairs.jsonl": KnownLayout(
-        "Preference", {"prompt": "question", "chosen": "chosen", "rejected": "rejected"}, later=True
-    ),
+    "chat.jsonl": KnownLayout("Thread", {"messages": _as_it_is("messages")}),
+    "sharegpt.jsonl": KnownLayout("Thread", {"conversations": _as_it_is("conversations")}),
     "alpaca.jsonl": KnownLayout(
-        "Thread", {"instruction": "question", "input": "rejected", "output": "answer"}, later=False
+        "Thread",
+        {
+            "instruction": _as_it_is("question"),
+            "input": _as_it_is("rejected"),
+            "output": _as_it_is("answer"),
+        },
     ),
-    "completions.jsonl": KnownLayout("Thread", {"prompt": "question", "completion": "answer"}, later=False),
+    "completions.jsonl": KnownLayout(
+        "Thread", {"prompt": _as_it_is("question"), "completion": _as_it_is("answer")}
+    ),
+    "answers.jsonl": KnownLayout("Thread", {"prompt": _asked, "completion": _told("answer")}),
+    "pairs.jsonl": KnownLayout(
+        "Preference",
+        {
+            "prompt": _as_it_is("question"),
+            "chosen": _as_it_is("chosen"),
+            "rejected": _as_it_is("rejected"),
+        },
+    ),
+    "asked_pairs.jsonl": KnownLayout(
+        "Preference", {"prompt": _asked, "chosen": _told("chosen"), "rejected": _told("rejected")}
+    ),
+    "talks.jsonl": KnownLayout("Preference", {"chosen": _talk("chosen"), "rejected": _talk("rejected")}),
+    "transcripts.jsonl": KnownLayout(
+        "Preference", {"chosen": _transcript("chosen"), "rejected": _transcript("rejected")}
+    ),
 }
 """Files in known layouts."""
 
-TURNS = "messages"
-"""The column that holds turns."""
+TURNS: dict[str, dict[str, str]] = {
+    "messages": {},
+    "conversations": {
+        "role": '"from"',
+        "content": '"value"',
+        "roles": '{ human = "user", gpt = "assistant" }',
+    },
+    "transcript": {"transcript": "true"},
+}
+"""The columns that hold turns, each with the fields of its `column(…)`. A format has all of them or none."""
 
 TEXTS = ("question", "answer", "chosen", "rejected")
 """The columns that every format has, and that hold short texts."""
+
+REGISTERED = "problems"
+"""The key under which the rows are registered."""
 
 
 def _jsonl(path: Path) -> None:
@@ -109,11 +165,19 @@ FORMATS: dict[str, Callable[[Path], None]] = {
 """The constructor that reads a format, and what writes it: into `rows.CONSTRUCTOR`."""
 
 
+def files_of(constructor: str) -> tuple[str, ...]:
+    """The files of rows that a constructor reads: as they are, and compressed."""
+    return (f"rows.{constructor}", f"rows.{constructor}.gz") if constructor in FORMATS else ()
+
+
 def columns_of(constructor: str) -> tuple[str, ...]:
-    """The columns of the file that a constructor reads; none where it reads no file."""
-    if constructor not in FORMATS:
-        return ()
-    return TEXTS if constructor == "csv" else tuple(ROWS[0])
+    """The columns of the rows that a constructor reads; none where nobody can look at them."""
+    match constructor:
+        case "csv":
+            return TEXTS
+        case "registry":
+            return tuple(ROWS[0])
+    return tuple(ROWS[0]) if constructor in FORMATS else ()
 
 
 GRADERS = '''\
@@ -147,9 +211,11 @@ def write_data(folder: Path) -> Path:
     `tiny-model`, `tokenizer` and, in the registry, `sorter`.
     """
     for constructor, write in FORMATS.items():
-        write(folder / f"rows.{constructor}")
+        plain, packed = (folder / name for name in files_of(constructor))
+        write(plain)
+        packed.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
     for name, layout in LAYOUTS.items():
-        lines = [{column: row[source] for column, source in layout.columns.items()} for row in ROWS]
+        lines = [{column: made(row) for column, made in layout.columns.items()} for row in ROWS]
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (folder / "graders.py").write_text(GRADERS, encoding="utf-8")
     (folder / "chat.jinja").write_text(CHAT, encoding="utf-8")
@@ -157,11 +223,11 @@ def write_data(folder: Path) -> Path:
         if not (folder / name).exists():
             (folder / name).mkdir()
             (folder / name / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    rows, created = folder / "rows.jsonl", "2026-01-31T12:00:00+00:00"
+    add(folder / "home" / "datasets", REGISTERED, [rows], "jsonl", rows=len(ROWS), created=created)
     registry = folder / "home" / "models"
     if not (registry / "sorter").exists():
         (registry / "sorter").mkdir(parents=True)
-        entry = Entry(
-            "sorter", "0" * 32, recipe="sorting", stage="sorter", created="2026-01-31T12:00:00+00:00"
-        )
+        entry = Entry("sorter", "0" * 32, recipe="sorting", stage="sorter", created=created)
         write_manifest(registry / "sorter", entry)
     return registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from harmony_compiler.findings.data import AnswersToNothing
 from harmony_compiler.graph.catalogue import class_of
 from harmony_compiler.graph.datasets import MAPPED, METADATA
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema
@@ -17,7 +18,7 @@ from harmony_compiler.graph.types import (
     options_of,
 )
 from harmony_compiler.typed import Value as Typed
-from harmony_dsl.testing.data import FORMATS, TURNS, columns_of
+from harmony_dsl.testing.data import TURNS, columns_of
 from harmony_dsl.testing.tree import Block, Field, texts
 from harmony_dsl.testing.values import Drawn
 from harmony_grammar.diagnostics import Diagnostic
@@ -29,6 +30,7 @@ def blamed_fields(cls: type[Constructor], drawn: Mapping[str, Drawn], fault: Dia
     places = {fault.span, *(label.span for label in fault.labels)}
     found = [name for name, one in drawn.items() if places & set(spans_of(one))]
     found += [need.other for need in cls.needs_fields if need.field in found]
+    found += ["prompt"] if isinstance(fault, AnswersToNothing) else []
     found += [read.option for read in cls.reads if read.field in found and read.option in schema(cls)]
     asked = [name for rule in cls.rules for name in (rule.blame, *rule.beside)]
     groups = [name for group in cls.at_least_one for name in group]
@@ -48,8 +50,8 @@ def spans_of(one: Drawn) -> Iterator[Span]:
 
 def columns_in(cls: type[Constructor], drawn: Mapping[str, Drawn]) -> tuple[str, ...] | None:
     """The columns of a dataset, as far as the fields that were drawn say."""
-    if cls.constructor in FORMATS:
-        return columns_of(cls.constructor)
+    if known := columns_of(cls.constructor):
+        return known
     for one in drawn.values():
         match one.data:
             case ({} as first, *_) if one.type == NONE:
@@ -60,7 +62,12 @@ def columns_in(cls: type[Constructor], drawn: Mapping[str, Drawn]) -> tuple[str,
 
 
 def holds_turns(one: Drawn) -> bool:
-    return TURNS in texts(one.expression)
+    """Whether a value reads a column of turns."""
+    return any(f'"{name}"' in texts(one.expression) for name in TURNS)
+
+
+def has_turns(columns: Collection[str]) -> bool:
+    return not TURNS.keys().isdisjoint(columns)
 
 
 def typed(one: Drawn) -> Typed:

@@ -8,16 +8,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.declared.given import Setting
+from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph
-from harmony_dsl.testing.data import write_data
+from harmony_dsl.testing.data import ROWS, write_data
 from harmony_dsl.testing.recipes import recipes
 from harmony_dsl.testing.tree import Recipe
 from harmony_grammar.source import Source
+
+if TYPE_CHECKING:
+    from harmony_runtime.preview import View
 
 SMALL: Mapping[str, tuple[float, float]] = {
     "steps": (1, 1),
@@ -54,6 +59,12 @@ def small_recipes(
     return recipes(later=False, without=without, numbers=numbers, launches=(ONE_DEVICE,))
 
 
+def pair_recipes() -> st.SearchStrategy[Recipe]:
+    """Recipes whose stages read pairs of answers. No algorithm trains on them yet, and they can be read."""
+    without = (*ELSEWHERE, "sft", "grpo", "ppo")
+    return recipes(later=True, without=without, numbers=SMALL, launches=(ONE_DEVICE,))
+
+
 def compiled(recipe: Recipe, folder: Path, registry: Path) -> Compilation:
     """A generated recipe as a file of a folder."""
     for name, text in recipe.files.items():
@@ -87,6 +98,19 @@ def execute(graph: Graph, out: Path, registry: Path) -> None:
     from harmony_runtime.watch import Silent
 
     run(graph, out, watcher=Silent(), registry=registry)
+
+
+def first_view(graph: Graph, folder: Path, registry: Path) -> View:
+    """All rows that the first stage of a graph reads, as it will see them."""
+    from harmony_runtime.preview import readings, views
+    from harmony_runtime.quiet import silence_libraries
+
+    silence_libraries()
+    stage = next(ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm))
+    asked = readings(graph, stage)
+    cache = folder / "home" / "cache"
+    (view,) = views(graph, asked, registry=registry, cache=cache, first=1, count=len(ROWS))
+    return view
 
 
 def run_once(graph: Graph, folder: Path, registry: Path) -> None:

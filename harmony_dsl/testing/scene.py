@@ -187,11 +187,7 @@ class Scene(Constructors):
 
     def _layout(self, rows: DatasetType) -> Drawn | None:
         """Rows of a known layout, which need no mapping."""
-        files = [
-            name
-            for name, layout in LAYOUTS.items()
-            if layout.rows == rows.rows and (self.within.later or not layout.later)
-        ]
+        files = [name for name, layout in LAYOUTS.items() if layout.rows == rows.rows]
         if not files or not self.allowed(JsonLines):
             return None
         drawn = self.made(

@@ -28,6 +28,17 @@ _ADDED = {
     "python parameter that nobody gives": ("E0614", 'grader spare = python("graders.py:picky")\n'),
     "python file that is not there": ("E0501", 'grader spare = python("nowhere.py:score")\n'),
     "model that nobody saved": ("E0606", 'model spare = registry("nobody")\n'),
+    "dataset that nobody registered": ("E0542", 'dataset spare = registry("nobody")\n'),
+    "rows that nothing maps": (
+        "E0550",
+        "train spare = sft {{\n  steps = 1\n"
+        '  model = local("tiny-model")\n  dataset = {mark}rows([{{ a = 1 }}])\n}}\n',
+    ),
+    "merge of nothing": (
+        "E0711",
+        'model spare = local("tiny-model") {{ adapter = none }}\n'
+        'save spare as "spare" {{ merge = {mark}true }}\n',
+    ),
     "unknown escape": ("E0106", 'let spare = "a\\q"\n'),
     "unclosed bracket": ("E0112", "let spare = {mark}(1 + 2\n"),
     "closer without an opener": ("E0113", "let spare = 1)\n"),

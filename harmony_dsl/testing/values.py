@@ -34,7 +34,7 @@ from harmony_compiler.graph.types import (
 from harmony_compiler.graph.values import SECONDS, Duration, Percent, Secret
 from harmony_compiler.typed import plain
 from harmony_dsl.testing import formulas
-from harmony_dsl.testing.data import FORMATS
+from harmony_dsl.testing.data import FORMATS, files_of
 from harmony_dsl.testing.tree import Expression
 from harmony_grammar.parser import parse_expression
 from harmony_grammar.records import Record, field
@@ -152,7 +152,7 @@ class Values:
             name = self.pick(SECRETS)
             return Drawn(f'env("{name}")', Secret(name))
         if type_ == PATH and cls.constructor in FORMATS:
-            return self.example(f'"rows.{cls.constructor}"', type_)
+            return self.example(f'"{self.pick(files_of(cls.constructor))}"', type_)
         raise NotImplementedError(
             f"no value is known for `{spec.name}` of the type `{type_}`: give it examples"
         )

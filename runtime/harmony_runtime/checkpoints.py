@@ -30,12 +30,14 @@ class Remembers(Protocol):
 
 
 class Weights:
-    """A model's weights, as something that remembers. Tied weights are kept once."""
+    """A model's trained weights, as something that remembers. Tied weights are kept once; frozen ones stand
+    where the model was loaded from."""
 
     def __init__(self, model: torch.nn.Module) -> None:
+        trained = {name: held for name, held in model.named_parameters() if held.requires_grad}
         kept = set(model.state_dict())
         buffers = {name: held for name, held in model.named_buffers() if name in kept}
-        self._tensors: dict[str, torch.Tensor] = dict(model.named_parameters()) | buffers
+        self._tensors: dict[str, torch.Tensor] = trained | buffers
 
     def state(self) -> Tree:
         return {name: tensor.detach() for name, tensor in self._tensors.items()}

@@ -32,6 +32,11 @@ class Evaluation:
     graders: dict[str, Ref]
     """By the name of the grader's column."""
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the rows, model by model: in the tokens of another one others are too long."""
+        return {model: dict(prompts.counts) for model, prompts in self.prompts.items()}
+
 
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> Evaluation:
     node = run.graph.nodes[ref]
@@ -58,7 +63,7 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
     Raises:
         RunFailed: the policy of a grader ends the run, or the machine is at fault.
     """
-    rows = max(len(prompts.rows) for prompts in evaluation.prompts.values())
+    rows = max(len(prompts) for prompts in evaluation.prompts.values())
     run.watcher.evaluation_started(evaluation.name, tuple(evaluation.models), rows)
     run.folder.samples.cut_back(evaluation.name, -1)
     found: dict[str, dict[str, Measured]] = {}
@@ -81,7 +86,7 @@ def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> list
     node, blueprint, context = evaluation.node, evaluation.models[model], run.context
     engine = LocalEngine(weights.load(blueprint).to(context.device), blueprint, context)
     return answers(
-        evaluation.prompts[model].rows,
+        list(evaluation.prompts[model]),
         node.samples,
         node.sampling,
         engine=engine,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.datasets import Rows
+from harmony_compiler.graph.datasets import Drawn
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph
@@ -105,7 +105,7 @@ def _refuse_unknown(graph: Graph) -> None:
             raise RunFailed(
                 f"{place(graph, ref)}this version cannot train with `{node.constructor}`", exit_code=2
             )
-        if not isinstance(node, Algorithm | LoadSettings | Rows | Grader | Compare | Save):
+        if not isinstance(node, Algorithm | LoadSettings | Drawn | Grader | Compare | Save):
             raise RunFailed(f"{place(graph, ref)}this version cannot run `{node.constructor}`", exit_code=2)
 
 

@@ -1,55 +1,119 @@
-"""The registry of saved models, as the runtime uses it: who holds a key, and saving under one."""
+"""The registry of saved models, as the runtime uses it: whether a key is taken, and saving under one.
+
+Runs may save at the same time: each writes its model under a temporary name, and only the decision which key
+it gets, with the move there, is made one at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from harmony_compiler.store.registry import Entry, entry_at, write_manifest
+from filelock import FileLock, Timeout
+
+from harmony_compiler.store.registry import Entry, Weights, dependents, entry_at, write_manifest
+from harmony_grammar.records import replace
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import whole
+from harmony_runtime.folders import growing, settle, sweep, to_disk
 from harmony_runtime.watch import Saved
 
 IfExists = Literal["error", "rename", "overwrite"]
 
+ABANDONED = 24 * 60 * 60
+"""After so many seconds without a change, a model that is being written is what a crash left behind."""
 
-def holder(root: Path, key: str) -> str | None:
-    """The identity of the model that a key holds, or None where it holds none."""
+PATIENCE = 10 * 60
+"""Seconds that a save waits for others to decide and move: each takes a blink."""
+
+
+class Written(NamedTuple):
+    """What was put into a folder."""
+
+    weights: Weights = "full"
+    base: str = ""
+    """Of an adapter: the repository or folder of its base."""
+
+
+def taken(root: Path, key: str, identity: str, merge: bool = False) -> bool:
+    """Whether something else stands under `key` than the model `identity`, merged or as it is."""
     entry = entry_at(root, key)
-    return entry.identity if entry else None
+    return (root / key).exists() and not (entry is not None and entry.holds(identity, merge))
 
 
-def taken(root: Path, key: str, identity: str) -> bool:
-    """Whether something else than the model `identity` stands under `key`."""
-    return (root / key).exists() and holder(root, key) != identity
-
-
-def save(root: Path, entry: Entry, if_exists: IfExists, write_model: Callable[[Path], None]) -> Saved:
+def save(
+    root: Path,
+    entry: Entry,
+    if_exists: IfExists,
+    write_model: Callable[[Path], Written],
+    *,
+    merge: bool = False,
+    placed: Callable[[Path, Path], None] = lambda folder, place: None,
+) -> Saved:
     """Put a model under a key: `write_model` fills a folder, the manifest is written last.
 
-    A key that already holds this very model is left as it is.
+    A key that already holds this very model is left as it is. `placed` is called with the folder and the
+    place that it will move to, which is known last of all.
     """
-    key, number = entry.key, 2
-    while if_exists == "rename" and taken(root, key, entry.identity):
-        key, number = f"{entry.key}-{number}", number + 1
-    place = (root / key).absolute()
-    if taken(root, key, entry.identity):
-        refuse_if_taken(root, key, entry.identity, if_exists)
-    elif place.exists():
-        return Saved(key, place)
-    with whole(place, replace=if_exists == "overwrite") as growing:
-        write_model(growing)
-        write_manifest(growing, Entry(key, entry.identity, entry.recipe, entry.stage, entry.created))
-    return Saved(key, place)
+    root = root.absolute()
+    if kept := _kept(root, entry, if_exists, merge):
+        return kept
+    refuse_if_taken(root, entry.key, entry.identity, if_exists, merge=merge)
+    with growing(root) as folder:
+        written = write_model(folder)
+        write_manifest(folder, replace(entry, weights=written.weights, base=written.base))
+        to_disk(folder)  # which takes time, and nobody waits for it
+        with _deciding(root):
+            sweep(root, ABANDONED)
+            if kept := _kept(root, entry, if_exists, merge):  # another run was faster
+                return kept
+            refuse_if_taken(root, entry.key, entry.identity, if_exists, merge=merge)
+            replaced = if_exists == "overwrite"
+            key = next(key for key in _names(entry.key, if_exists) if replaced or not (root / key).exists())
+            placed(folder, root / key)
+            to_disk(folder)
+            settle(folder, root / key, replace=replaced)
+    return Saved(key, root / key)
 
 
-def refuse_if_taken(root: Path, key: str, identity: str, if_exists: IfExists, place: str = "") -> None:
-    """Refuse a save that would collide."""
-    if if_exists == "rename" or not taken(root, key, identity):
+def _names(key: str, if_exists: IfExists) -> Iterator[str]:
+    """The keys under which a model may be saved, the best one first."""
+    return chain([key], (f"{key}-{number}" for number in count(2)) if if_exists == "rename" else [])
+
+
+def _kept(root: Path, entry: Entry, if_exists: IfExists, merge: bool) -> Saved | None:
+    """Where this very model stands already, before the first key that is free."""
+    for key in _names(entry.key, if_exists):
+        if not (root / key).exists():
+            break
+        if not taken(root, key, entry.identity, merge):
+            return Saved(key, root / key)
+    return None
+
+
+@contextmanager
+def _deciding(root: Path) -> Iterator[None]:
+    try:
+        with FileLock(root.with_name(f".{root.name}.lock"), timeout=PATIENCE):
+            yield
+    except Timeout as fault:
+        raise RunFailed(
+            f"the registry {root} is locked by another program for {PATIENCE // 60} minutes: end that one, "
+            "then go on with `resume`",
+            exit_code=2,
+        ) from fault
+
+
+def refuse_if_taken(
+    root: Path, key: str, identity: str, if_exists: IfExists, *, merge: bool = False, place: str = ""
+) -> None:
+    """Refuse a save that would collide; `place` is where the recipe asks for it."""
+    if if_exists == "rename" or not taken(root, key, identity, merge):
         return
-    if holder(root, key) is None:
+    if entry_at(root, key) is None:
         raise RunFailed(
             f"{place}the registry has a folder {root / key} that holds no saved model, and nothing "
             "overwrites it: save under another key, or move that folder away"
@@ -58,6 +122,12 @@ def refuse_if_taken(root: Path, key: str, identity: str, if_exists: IfExists, pl
         raise RunFailed(
             f"{place}the key `{key}` holds another model already. Save under another key, or set "
             '`if_exists = "rename"` or `"overwrite"`'
+        )
+    if others := dependents(root, key):
+        listed = ", ".join(f"`{other}`" for other in others)
+        raise RunFailed(
+            f"{place}the key `{key}` holds the base of the adapters {listed}, which would not load without "
+            "it. Save under another key, or remove those first with `harmonyc models rm`"
         )
 
 

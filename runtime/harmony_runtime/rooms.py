@@ -27,6 +27,11 @@ class Desk:
     """The folder of what is made once and serves many runs."""
     watcher: Watcher
 
+    @property
+    def datasets(self) -> Path:
+        """The folder of registered datasets."""
+        return self.cache.parent / "datasets"
+
 
 @dataclass(frozen=True)
 class Run(Desk):

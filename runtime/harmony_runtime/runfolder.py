@@ -6,7 +6,7 @@ metrics.jsonl    one flat object a step, only what the recipe determines
 samples.jsonl    one object a completion: prompt, completion, every grade
 timings.jsonl    what a clock measured
 results.json     {"evaluations": {NAME: {MODEL: {GRADER: {"mean", …}}}}, "saved": {KEY: {"path", "key"}}}
-stages/IDENTITY/             each finished stage's model, as `save_pretrained` writes it
+stages/IDENTITY/             each finished stage's model, as `save_pretrained` writes it, or its adapter
 checkpoints/STAGE-IDENTITY/  where an interrupted stage goes on
 
 Of several processes the main one `open`s the folder and writes; the others `join` it once it is open, read,
@@ -62,8 +62,8 @@ class RunFolder:
         # First of all: by this file a folder is known as a run's, and a stop may come any time.
         _write(path / "graph.json", graph.to_json())
         before = _read(path / "manifest.json")
-        # `registry`: what a key held when the run first started is what it means until the end.
-        kept = {part: before.get(part, {}) for part in ("registry", "stages", "evaluations")}
+        # `registry`, `parents`: what a key held when the run first started is what it means until the end.
+        kept = {part: before.get(part, {}) for part in ("registry", "parents", "stages", "evaluations")}
         folder = RunFolder(path, {"format_version": FORMAT_VERSION, **kept}, writes=True)
         for part in (folder.stages, folder.checkpoints):
             part.mkdir(exist_ok=True)
@@ -101,8 +101,10 @@ class RunFolder:
         held = self.manifest["evaluations"].get(identity)
         return _from_json(held["found"]) if held and held["names"] == names else None
 
-    def note_evaluation(self, identity: str, names: Mapping[str, Any], found: Evaluation) -> None:
-        held = {"names": names, "found": _to_json(found)}
+    def note_evaluation(
+        self, identity: str, names: Mapping[str, Any], found: Evaluation, rows: Mapping[str, Any]
+    ) -> None:
+        held = {"names": names, "rows": rows, "found": _to_json(found)}
         self.note(evaluations={**self.manifest["evaluations"], identity: held})
 
     def write_results(self, evaluations: Evaluations, saved: Mapping[str, Saved]) -> None:

@@ -16,25 +16,29 @@ from time import perf_counter
 from typing import Any
 
 from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.datasets import RegistryRows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.identity import identities
+from harmony_compiler.graph.identity import digest_of, identities
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.store.files import content_hash
-from harmony_compiler.store.registry import Entry
+from harmony_compiler.store.cache import HASHES
+from harmony_compiler.store.hashes import Hashes
+from harmony_compiler.store.registry import Entry, entry_at
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime import evaluation
 from harmony_runtime import registry as saved_models
 from harmony_runtime.algorithms.loop import Stage
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.context import Context
+from harmony_runtime.data.sources import registered
 from harmony_runtime.evaluation import Evaluation
 from harmony_runtime.failures import RunFailed, machine_faults, place
 from harmony_runtime.folders import whole
 from harmony_runtime.interrupts import Interrupts
-from harmony_runtime.models import weights
+from harmony_runtime.lineage import Lineages, data_hash, parent_of
+from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.rooms import Run
 from harmony_runtime.runfolder import RunFolder
@@ -62,6 +66,8 @@ class Walk:
         self._folder = folder
         self._registry = registry
         self._context = context
+        self._contents: dict[str, str] = {}
+        self._hashes = Hashes(cache / HASHES)
         self._identities = self._identify()
         self._stages = [ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm)]
         self._evaluations = [ref for ref, node in graph.nodes.items() if isinstance(node, Compare)]
@@ -112,16 +118,24 @@ class Walk:
 
         def content(path: str) -> str:
             try:
-                found = content_hash(path)
+                found = self._hashes.content(path)
             except OSError as fault:
                 raise RunFailed(
                     f"{_who_names(path, graph)}{path} cannot be read: {fault.strerror}"
                 ) from fault
+            self._contents[path] = found
             return held.setdefault(path, found) if Path(path).parent == self._registry else found
 
         for ref, node in graph.nodes.items():
-            if isinstance(node, RegistryModel) and saved_models.holder(self._registry, node.key) is None:
-                raise RunFailed(f"{place(graph, ref)}the registry {self._registry} has no key `{node.key}`")
+            if isinstance(node, RegistryModel):
+                entry = entry_at(self._registry, node.key)
+                if entry is None:
+                    raise RunFailed(
+                        f"{place(graph, ref)}the registry {self._registry} has no key `{node.key}`"
+                    )
+                self._folder.manifest["parents"].setdefault(node.key, parent_of(entry))
+            if isinstance(node, RegistryRows):
+                registered(self._registry.parent / "datasets", node.key, place(graph, ref))
         found = identities(graph, content, self._registry)
         if any(other != found for other in self._context.gather([found])):
             raise RunFailed(
@@ -136,7 +150,11 @@ class Walk:
         faults = _Faults()
         for ref, save in self._saves:
             with faults:
-                self._run.blueprints.of(save.model)
+                drawn = self._run.blueprints.of(save.model)
+                if save.merge and not drawn.carries_adapter:
+                    self._run.watcher.note(
+                        f"{place(self._graph, ref)}the model carries no adapter, so `merge` has nothing to do"
+                    )
             with faults:
                 self._refuse_collision(ref, save)
         stages: dict[Ref, Stage] = {}
@@ -161,7 +179,7 @@ class Walk:
 
     def _refuse_changed_registry(self) -> None:
         for path, held in self._folder.manifest["registry"].items():
-            if content_hash(path) != held:
+            if self._hashes.content(path) != held:
                 raise RunFailed(
                     f"{path} holds another model than when this run started, so its stages cannot go on: put "
                     "the old one back, or start a new run"
@@ -170,15 +188,14 @@ class Walk:
     def _refuse_collision(self, ref: Ref, save: Save) -> None:
         identity = self._identities[save.model]
         where = place(self._graph, ref)
-        saved_models.refuse_if_taken(self._registry, save.key, identity, save.if_exists, where)
+        saved_models.refuse_if_taken(
+            self._registry, save.key, identity, save.if_exists, merge=save.merge, place=where
+        )
         for other_ref, other in self._saves:
             if other_ref == ref:
                 break
-            if (
-                other.key == save.key
-                and save.if_exists != "rename"
-                and self._identities[other.model] != identity
-            ):
+            same = (self._identities[other.model], other.merge) == (identity, save.merge)
+            if other.key == save.key and save.if_exists != "rename" and not same:
                 raise RunFailed(f"{where}another `save` of this recipe takes the key `{save.key}`")
 
     def _stage(self, ref: Ref, stage: Stage | None) -> StageSummary:
@@ -198,7 +215,7 @@ class Walk:
             with run.interrupts.held():
                 if context.is_main:
                     with whole(self._places[ref]) as growing:
-                        weights.write(trained.model, run.blueprints.of(ref), growing)
+                        weights.write(trained.model, run.blueprints.of(ref), growing, self._places[ref])
                     shutil.rmtree(self._folder.checkpoint(name, identity), ignore_errors=True)
                 context.wait()
         run.interrupts.check()
@@ -229,19 +246,47 @@ class Walk:
 
     def _save_one(self, save: Save) -> Saved:
         blueprint = self._run.blueprints.of(save.model)
+        lineage = self._lineages().of(save.model)
+        origin = self._graph.origins.get(save.model)
         entry = Entry(
             key=save.key,
             identity=self._identities[save.model],
             recipe=self._graph.name,
             stage=self._graph.stage_name(save.model),
             created=saved_models.now(),
+            file=Path(origin.file).name if origin else "",
+            harmony=str(self._run.conditions["harmony-dsl"]),
+            graph=digest_of(self._graph, self._identities),
+            data=data_hash(lineage),
+            lineage=lineage,
         )
 
-        def write_model(folder: Path) -> None:
-            weights.write(weights.load(blueprint), blueprint, folder)
+        def write_model(folder: Path) -> saved_models.Written:
+            # What is in the registry or in this run's folder may go or be another model tomorrow.
+            passing = (self._registry, self._folder.path)
+            kind, base = weights.write_saved(blueprint, folder, merge=save.merge, passing=passing)
+            return saved_models.Written(kind, base)
 
         with machine_faults(f"saving `{save.key}`"):
-            return saved_models.save(self._registry, entry, save.if_exists, write_model)
+            return saved_models.save(
+                self._registry,
+                entry,
+                save.if_exists,
+                write_model,
+                merge=save.merge,
+                placed=adapters.settle_base,
+            )
+
+    def _lineages(self) -> Lineages:
+        manifest = self._folder.manifest
+        return Lineages(
+            graph=self._graph,
+            identities=self._identities,
+            blueprints=self._run.blueprints,
+            contents=self._contents,
+            parents=manifest["parents"],
+            steps={ref: manifest["stages"][self._names[ref]]["steps"] for ref in self._stages},
+        )
 
     def _evaluate(self, prepared: dict[Ref, Evaluation], saved: dict[str, Saved]) -> Evaluations:
         found: dict[str, Mapping[str, Mapping[str, Measured]]] = {}
@@ -249,9 +294,10 @@ class Walk:
             name, identity = self._names[ref], self._identities[ref]
             measured = self._measured(ref)
             if measured is None:
+                asked = prepared.pop(ref)
                 with machine_faults(f"evaluating `{name}`"):
-                    measured = evaluation.evaluate(self._run, prepared.pop(ref))
-                self._folder.note_evaluation(identity, self._columns(ref), measured)
+                    measured = evaluation.evaluate(self._run, asked)
+                self._folder.note_evaluation(identity, self._columns(ref), measured, asked.counts)
                 self._context.free()
                 self._run.interrupts.check()
             else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.declared.given import Setting
 from harmony_compiler.graph.graph import Graph, Launch
+from harmony_compiler.store.datasets import add
 from harmony_compiler.store.registry import Entry, write_manifest
 from harmony_grammar.source import Source
 
@@ -109,6 +110,9 @@ class Scorer:
 TAKEN = "sorter"
 """The key that the registry of these tests holds, with another recipe's model."""
 
+REGISTERED = "numbers"
+"""The key under which `sums.jsonl` is registered."""
+
 Check = Callable[..., Compilation]
 
 
@@ -128,6 +132,8 @@ def fill(folder: Path) -> Path:
     (registry / TAKEN).mkdir(parents=True)
     entry = Entry(TAKEN, "0" * 32, recipe="sorting", stage="sorter", created="2026-01-31T12:00:00+00:00")
     write_manifest(registry / TAKEN, entry)
+    datasets, files = folder / "home" / "datasets", [folder / "sums.jsonl"]
+    add(datasets, REGISTERED, files, "jsonl", rows=2, created="2026-01-31T12:00:00+00:00")
     return registry
 
 

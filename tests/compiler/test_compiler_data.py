@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_compiler.compile import compile_recipe
-from harmony_compiler.data.column_types import fits, read_type_text, type_of_values, type_text
 from harmony_compiler.files import SETTLED, Disk
+from harmony_compiler.graph.column_types import fits, read_type_text, type_of_values, type_text
 from harmony_compiler.graph.datasets import JsonLines, Rows
 from harmony_compiler.graph.types import JSON
 from harmony_compiler.plan import plan_text
@@ -254,13 +254,25 @@ LAYOUTS = {
     "messages": ({"messages": TURNS}, "Thread"),
     "ShareGPT": ({"conversations": SHARED_TURNS, "id": "7"}, "Thread"),
     "prompt and completion": ({"prompt": "1+1", "completion": "2"}, "Thread"),
+    "prompt and completion as turns": ({"prompt": TURNS[:1], "completion": TURNS[1:]}, "Thread"),
     "Alpaca": ({"instruction": "Add.", "input": "1+1", "output": "2"}, "Thread"),
     "Alpaca without input": ({"instruction": "1+1", "output": "2"}, "Thread"),
     "pairs of texts": ({"prompt": "1+1", "chosen": "2", "rejected": "3"}, "Preference"),
     "pairs of answers": ({"prompt": "1+1", "chosen": TURNS[1:], "rejected": TURNS[1:]}, "Preference"),
     "pairs of conversations": ({"prompt": "1+1", "chosen": TURNS, "rejected": TURNS}, "Preference"),
+    "pairs of Alpaca": ({"instruction": "Add.", "input": "1", "chosen": "2", "rejected": "3"}, "Preference"),
+    "pairs after a prompt of turns": (
+        {"prompt": TURNS[:1], "chosen": TURNS[1:], "rejected": TURNS[1:]},
+        "Preference",
+    ),
+    "pairs of texts after turns": ({"messages": TURNS[:1], "chosen": "2", "rejected": "3"}, "Preference"),
     "pairs after turns": (
         {"conversations": SHARED_TURNS[:1], "chosen": SHARED_TURNS[1], "rejected": SHARED_TURNS[1]},
+        "Preference",
+    ),
+    "calls without a text": ({"messages": [*TURNS, {"role": "assistant", "tool_calls": [{}]}]}, "Thread"),
+    "pairs with a system turn": (
+        {"chosen": [{"role": "system", "content": "Add."}, *TURNS], "rejected": TURNS},
         "Preference",
     ),
     "pairs of transcripts": ({"chosen": CHAT + "2", "rejected": CHAT + "3"}, "Preference"),
@@ -332,7 +344,7 @@ def test_prompts_with_completions_are_templates_of_the_graph() -> None:
 def test_an_unreadable_file_says_nothing_about_kinds() -> None:
     text = replaced(GOOD, ('  prompt = "{{ question }}"\n  completion = "{{ answer }}"\n', ""))
     assert codes(check_text(replaced(text, ("sums.jsonl", "none.jsonl")))) == ["E0501"]
-    assert codes(check_text(text)) == ["E0301"]
+    assert codes(check_text(text)) == ["E0550"]
 
 
 REAL = {
@@ -370,6 +382,14 @@ CONFLICTS = [
     ('messages = column("turn")', ["E0502"]),
     ('messages = column("text")', ["E0536"]),
     ('prompt = "a", chosen = column("turns"), rejected = column("text", transcript = true)', []),
+    ('prompt = column("turns")', []),
+    ('prompt = column("turns"), completion = column("turns")', []),
+    ('prompt = column("text")', ["E0536"]),
+    ('completion = column("turn")', ["E0502"]),
+    ('messages = column("turns", roles = { user = "user" })', []),
+    ('messages = column("calls")', ["E0552"]),
+    ('messages = column("calls", roles = { robot = "assistant" })', []),
+    ('filter = text != "", messages = column("calls")', []),
     ('metadata = { a = column("txt") }', ["E0502"]),
     ('metadata = { a = column("text"), b = "{{ txt }}" }', ["E0502"]),
     ("metadata = columns", []),
@@ -378,7 +398,8 @@ CONFLICTS = [
 
 @pytest.mark.parametrize(("fields", "expected"), CONFLICTS)
 def test_a_mapping_says_each_turn_once(fields: str, expected: list[str]) -> None:
-    Path("rows.jsonl").write_text(json.dumps({"turns": TURNS, "text": "a"}) + "\n", encoding="utf-8")
+    row = {"turns": TURNS, "text": "a", "calls": [{"role": "robot", "content": "2"}]}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     assert codes(check_text(f'dataset d = jsonl("rows.jsonl") {{ {fields} }}\n')) == expected
 
 

@@ -36,6 +36,8 @@ NO_EXAMPLE = {
     "E0509": "there is no recipe to show",
     "E0510": "stands beside findings of the rows themselves",
     **dict.fromkeys(("E0520", "E0521", "E0522", "E0523"), "found when a run prepares its rows"),
+    **dict.fromkeys(("E0540", "E0541"), "found when a run prepares its rows"),
+    **dict.fromkeys(("E0551", "E0553", "E0554"), "found when a run prepares its rows"),
     **dict.fromkeys(("E0524", "E0525", "E0526"), "found in a file of completions"),
     "E9001": "no recipe is at fault",
 }

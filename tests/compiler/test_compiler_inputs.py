@@ -106,7 +106,7 @@ REFUSED = [
     ("Model", "scratch { layers = 1 }", None),
     ("Model", "scratchy { layers = 1 }", "E0204"),
     ("Dataset", 'jsonl("nowhere.jsonl")', "E0501"),
-    ("Dataset[Thread]", 'jsonl("sums.jsonl")', "E0301"),
+    ("Dataset[Thread]", 'jsonl("sums.jsonl")', "E0550"),
     ("Secret", "abc", "E0424"),
     ("Secret", '"abc"', "E0424"),
     ("Secret", "env(abc)", "E0424"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dsl_support import Write
@@ -31,6 +32,41 @@ def test_nothing_heavy_is_loaded(command: str, write: Write) -> None:
         capture_output=True,
         text=True,
         check=False,
+    )
+    assert probe.returncode == 0, probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "a"), ("rm", "a")], ids=" ".join)
+def test_looking_at_models_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), "models", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert probe.returncode == (0 if words == ("list",) else 1), probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("words", [("list",), ("add", "a", "rows.csv"), ("rm", "a")], ids=" ".join)
+def test_the_registry_of_datasets_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    Path("rows.csv").write_text("question\n1+1\n", encoding="utf-8")
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), "datasets", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert probe.returncode == (1 if words == ("rm", "a") else 0), probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("action", ["list", "clear"])
+def test_looking_at_the_cache_loads_nothing_heavy(action: str) -> None:
+    heavy = ",".join((*HEAVY, "filelock"))
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, heavy, "cache", action], capture_output=True, text=True, check=False
     )
     assert probe.returncode == 0, probe.stderr
     assert probe.stderr.splitlines()[-1] == "loaded:"

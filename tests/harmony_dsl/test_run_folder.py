@@ -53,6 +53,19 @@ def test_sft_writes_what_the_page_says(folder: Path) -> None:
     agree(folder, "timings.jsonl", "adder", "sft", without=frozenset({"completions_per_second"}))
 
 
+def test_rows_are_counted_as_the_page_says(harmonyc: Harmonyc, write: Write) -> None:
+    taken = ("  prompt =", '  split = "train[:80%]"\n  filter = question != "0+0"\n  limit = 6\n  prompt =')
+    told = harmonyc("run", write(taken).name, "--out", "there")
+    assert told.code == 0, told.err
+    manifest = json.loads((Path("there") / "manifest.json").read_text(encoding="utf-8"))
+    counts = manifest["stages"]["adder"]["rows"]
+    fates = {name: count for name, count in counts.items() if count}
+    assert fates == {"read": 10, "outside_split": 2, "filtered_out": 1, "beyond_limit": 1, "kept": 6}
+    assert counts.keys() <= documented("What became of the rows", "")
+    assert manifest["stages"]["adder"]["tokens"].keys() == {"all", "trained", "unknown"}
+    assert "adder  of 10 rows, 2 outside split, 1 filtered out, 1 beyond limit\n" in told.out
+
+
 REINFORCED = """
 dataset prompts = sums { metadata = { answer = "{{ answer }}" }, completion = none }
 grader right = equals { expected = "{{ metadata.answer }}" }
@@ -91,6 +104,11 @@ def test_grpo_and_evaluate_write_what_the_page_says(
     agree(folder, "timings.jsonl", "better", "grpo")
     agree(folder, "samples.jsonl", "better", "grpo")
     agree(folder, "samples.jsonl", "report", "evaluate")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (measured,) = manifest["evaluations"].values()
+    for counts in (manifest["stages"]["better"]["rows"], *measured["rows"].values()):
+        assert counts == {"read": 10, "kept": 10, "too_long_and_dropped": 0}
+    assert measured["rows"].keys() == {"adder", "better"}
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert results["evaluations"]["report"].keys() == {"adder", "better"}
     example = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])

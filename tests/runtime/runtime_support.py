@@ -13,11 +13,15 @@ from safetensors.torch import load_file
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_compiler.graph.graph import Graph, Origin
+from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import LoadSettings, ScratchModel
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.watch import Silent
+from harmony_compiler.store.files import content_hash
+from harmony_runtime.models.blueprint import Blueprints
+from harmony_runtime.rooms import Desk
+from harmony_runtime.watch import Silent, Watcher
 
 ROOT = Path(__file__).parents[2]
 GPT2 = ROOT.parent / "shared" / "data" / "tokenizers" / "gpt2"
@@ -79,6 +83,18 @@ def training(
     return graph_of(nodes, (SAVE,))
 
 
+def desk_of(graph: Graph, home: Path, told: Watcher | None = None) -> Desk:
+    """What looks at data as a run of `graph` would, with its cache in the folder `home`."""
+    registry = home / "models"
+    return Desk(
+        graph=graph,
+        identities=identities(graph, content_hash, registry),
+        blueprints=Blueprints(graph, {}, registry),
+        cache=home / "cache",
+        watcher=told or Silent(),
+    )
+
+
 def weights_in(folder: Path) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
     return tensors
@@ -99,12 +115,15 @@ class Told(Silent):
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
         self.texts: list[str] = []
+        self.warnings: list[str] = []
         self.started: list[str] = []
 
     def note(self, text: str) -> None:
         self.texts.append(text)
 
-    warning = note
+    def warning(self, text: str) -> None:
+        self.texts.append(text)
+        self.warnings.append(text)
 
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         self.started.append(name)

@@ -59,8 +59,8 @@ def test_what_is_trained_on_with_a_real_tokenizer_and_plain_turns() -> None:
     # Training sees before a completion exactly the ids that generation begins with.
     (pieces,) = chat.tokens([chat.segments(THREAD, "last")])
     prompt = tokenizer.apply_chat_template(THREAD[:-1], add_generation_prompt=True, return_dict=False)
-    assert pieces[0] == (prompt, False)
-    assert pieces[1] == ([*tokenizer("4!").input_ids, tokenizer.eos_token_id], True)
+    assert pieces[0] == (prompt, 0.0)
+    assert pieces[1] == ([*tokenizer("4!").input_ids, tokenizer.eos_token_id], 1.0)
 
 
 def test_text_that_a_template_writes_behind_the_end_token_is_not_trained_on() -> None:
@@ -84,17 +84,19 @@ def test_text_that_a_template_writes_behind_the_end_token_is_not_trained_on() ->
         (
             "{% for m in messages %}{{ m.content }}<eos>{% endfor %}"
             "{% if add_generation_prompt %}?{% endif %}",
-            "not the beginning of the whole thread",
+            "asks for a completion with '[?]' where the thread that is trained on has 'a', so training and "
+            'generation would see different prompts: `generation_prompt = "as_trained"` begins',
         ),
         ("{{ raise_exception('no') }}", "refuses a thread: no"),
-        ("{{ messages | count_of }}", "refuses a thread"),
+        ("{{ messages | count_of }}", "cannot be read: No filter named 'count_of', in line 1"),
+        ("{{ messages.nothing.at_all }}", "refuses a thread: "),
         ("{{ ''.__class__.__mro__ }}", "refuses a thread"),
     ],
 )
 def test_templates_that_cannot_be_trained_on(template: str, reason: str) -> None:
     tokenizer = chars_tokenizer()
     tokenizer.chat_template = template
-    with pytest.raises(ChatError, match=reason.replace("(", r"\(")):
+    with pytest.raises(ChatError, match=reason):
         Chat(tokenizer, ["<eos>"]).check()
 
 
@@ -112,7 +114,7 @@ def test_a_beginning_token_comes_once(in_template: bool) -> None:
     (pieces,) = chat.tokens(
         [chat.segments([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "last")]
     )
-    assert pieces == [([0, 2], False), ([3, 1], True)]
+    assert pieces == [([0, 2], 0.0), ([3, 1], 1.0)]
     assert chat.prompts([[{"role": "user", "content": "a"}]]) == [[0, 2]]
 
 

@@ -124,6 +124,26 @@ def test_weights_average_as_their_name_says(reduce: Literal["tokens", "sequences
     torch.testing.assert_close(weights(reduce), torch.tensor(weights_by_hand(reduce)))
 
 
+@pytest.mark.parametrize("reduce", REDUCES)
+def test_turns_that_count_less_make_weighted_means(
+    reduce: Literal["tokens", "sequences", "constant"],
+) -> None:
+    """Halving everything changes no mean over tokens; within a row, a token counts by its share."""
+    counts_BT = torch.tensor([[0.0, 0.5, 0.25, 0.0], [0.0, 0.0, 0.125, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    losses_BT = numbers(3, 4).float()
+    sums = [
+        [c * loss for c, loss in zip(*row, strict=True)]
+        for row in zip(counts_BT.tolist(), losses_BT.tolist(), strict=True)
+    ]
+    wanted = {
+        "tokens": sum(map(sum, sums)) / 0.875,
+        "sequences": (sum(sums[0]) / 0.75 + sum(sums[1]) / 0.125) / 2,
+        "constant": sum(map(sum, sums)) / LONGEST / 2,
+    }[reduce]
+    weights_BT = token_weights(counts_BT, 0.875, 2, reduce, LONGEST)
+    assert (weights_BT * losses_BT).sum().item() == pytest.approx(wanted, rel=1e-6)
+
+
 def loss_by_hand(new: list[list[float]], old: list[list[float]], reduce: str, ratio: str) -> float:
     total = 0.0
     for b, row in enumerate(weights_by_hand(reduce)):

@@ -150,7 +150,9 @@ def test_a_model_in_training_answers_without_dropout_and_goes_on_training() -> N
     node = tiny(architecture="gpt2", kv_heads=None, gradient_checkpointing=True)
     blueprint = blueprint_of(node)
     config = GPT2Config.from_dict(blueprint.config.to_dict() | {"resid_pdrop": 0.5, "embd_pdrop": 0.5})
-    model = weights.load(dataclasses.replace(blueprint, config=config))
+    changed = dataclasses.replace(blueprint.weights, config=config)  # type: ignore[type-var]
+    model = weights.load(dataclasses.replace(blueprint, weights=changed))
+    assert model.transformer.drop.p == 0.5
     assert model.transformer.h[0].gradient_checkpointing
     model.train()
     model.transformer.h[0].mlp.eval()

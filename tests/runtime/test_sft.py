@@ -25,8 +25,10 @@ from runtime_support import (
 )
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from harmony_compiler.graph.datasets import LiteralRows
 from harmony_compiler.graph.models import LocalModel
 from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.settings import Column
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chars import chars_tokenizer
@@ -88,6 +90,53 @@ def test_loss_and_gradient_equal_a_plain_computation(  # noqa: PLR0917 - fixture
         expected = p - 1e-2 * g / (g.abs() + 1e-8)
         clear = g.abs() > 1e-6  # below, rounding decides the sign
         assert torch.allclose(after[name].double()[clear], expected[clear], atol=1e-5), name
+
+
+WEIGHED = (
+    (("1+1", "2", 0.5), ("2+2", "4!", 2.0)),
+    (("3", "33", None),),
+    (("5", "5", 0.0), ("6", "7", 0.25)),
+    (("8", "9", 0.0),),
+)
+"""Threads of questions, answers and what the answers count."""
+
+
+@pytest.mark.parametrize("reduce", ["tokens", "sequences"])
+def test_turns_count_by_their_weights(reduce: str, train: Train, registry: Path, tmp_path: Path) -> None:
+    items = []
+    for thread in WEIGHED:
+        turns: list[dict[str, Any]] = []
+        for question, answer, weight in thread:
+            turns.append({"role": "user", "content": question})
+            turns.append(
+                {"role": "assistant", "content": answer} | ({} if weight is None else {"weight": weight})
+            )
+        items.append({"messages": turns})
+    data = LiteralRows(items=tuple(items), messages=Column(name="messages"), seed=7)
+    nodes = training(data=data, steps=1, samples_per_batch=4, reduce=reduce, train_on="all").nodes
+    start = Ref("start")
+    train(graph_of(nodes | {start: Save(model=MODEL, key="start")}, (start, SAVE)))
+
+    model = AutoModelForCausalLM.from_pretrained(registry / "start", dtype=torch.float64)
+    rows = []
+    for thread in WEIGHED:
+        row, counts = char_ids("<bos>"), [0.0]
+        for question, answer, weight in thread:
+            for piece, count in (
+                (char_ids("<user>", question, "<assistant>"), 0.0),
+                (char_ids(answer, "<eos>"), 1.0 if weight is None else weight),
+            ):
+                row, counts = row + piece, counts + [count] * len(piece)
+        logp = torch.log_softmax(model(torch.tensor([row])).logits[0], dim=-1)
+        loss = sum(-count * logp[t - 1, row[t]].item() for t, count in enumerate(counts) if count)
+        rows.append((loss, sum(counts)))
+    if reduce == "tokens":
+        wanted = sum(loss for loss, _ in rows) / sum(count for _, count in rows)
+    else:
+        wanted = sum(loss / count for loss, count in rows if count) / 3
+    (line,) = read_lines(tmp_path / "out" / "metrics.jsonl")
+    assert line["loss"] == pytest.approx(wanted, rel=1e-6)
+    assert line["trained_tokens"] == 2 + 3 + 3 + 2
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "llama", "gpt2"])

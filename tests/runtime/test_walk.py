@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def measuring(name: str = "report", entries: Mapping[str, tuple[str, ...]] | Non
 class Prepared:
     name: str
     identity: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture

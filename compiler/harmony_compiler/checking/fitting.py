@@ -13,9 +13,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from harmony_compiler.data.column_types import fits, type_text
+from harmony_compiler.data.unmapped import other_mapping, unmapped_rows
 from harmony_compiler.findings.fields import SecretAsText
 from harmony_compiler.findings.types import BareShare, OnlyWhenGraded, UnknownOption, WrongType
+from harmony_compiler.graph.column_types import fits, type_text
 from harmony_compiler.graph.datasets import MAPPED
 from harmony_compiler.graph.types import (
     BOOL,
@@ -192,6 +193,9 @@ def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
             question="steps or a share?" if INT in options else "a share is written in percent",
             percent=percent,
         )
+    wanted = next((option for option in options if isinstance(option, DatasetType)), None)
+    if finding := unmapped_rows(value, wanted, place):
+        return finding
     fact, mend = advice(value, options)
     return WrongType(
         span=value.span,
@@ -251,7 +255,8 @@ def advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
         kind = value.type.rows or "Table"
         if kind == wanted.rows and (keys := lacking(value, wanted)):
             return _of_metadata(value.data.metadata, keys)
-        return _mapped(value.data, kind), _MAPPING.get(wanted.rows or "", "")
+        other = other_mapping(value.data, wanted.rows) if wanted.rows and isinstance(value.data, Made) else ""
+        return _mapped(value.data, kind), other or _MAPPING.get(wanted.rows or "", "")
     if value.type == STR and value.literal is None:
         special = union_of(o for o in options if o in TEXTUAL or isinstance(o, LiteralText))
         if options_of(special):

@@ -9,22 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from harmony_compiler.data.column_types import read_type_text, type_of_values
 from harmony_compiler.files import HEAD, Files
 from harmony_compiler.findings.data import (
     EmptyFile,
     MoreFaultyRows,
     NotLookedAt,
+    UnknownDataset,
     UnreadableFile,
     UnreadableLock,
 )
-from harmony_compiler.graph.datasets import Csv, HubRows, Json, JsonLines, LiteralRows, Parquet
+from harmony_compiler.graph.column_types import read_type_text, type_of_values
+from harmony_compiler.graph.datasets import (
+    FORMATS,
+    Csv,
+    HubRows,
+    Json,
+    JsonLines,
+    LiteralRows,
+    Parquet,
+    RegistryRows,
+)
 from harmony_compiler.graph.types import JSON, PATH, Type
+from harmony_compiler.naming.near import nearest
+from harmony_compiler.store.datasets import dataset_keys, manifest_of, read_dataset
 from harmony_compiler.store.files import GZIP
 from harmony_compiler.store.lock import LARGEST, NO_LOCK, Lock, LockedDataset, hub_key, read_lock
+from harmony_compiler.store.registry import LARGEST as MANIFEST_LIMIT
 from harmony_compiler.store.rows import SHOWN
 from harmony_compiler.store.tables import Table, csv_rows, json_array, json_lines, unzipped
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value
@@ -66,6 +80,10 @@ class Head:
     def rows(self) -> Sequence[dict[str, Any]]:
         return self.table.rows
 
+    def column(self, name: str) -> list[Any]:
+        """The values of a column in these rows."""
+        return self.table.column(name)
+
     def type_of(self, name: str) -> Type:
         """The type of a column."""
         if name in self._stated:
@@ -83,8 +101,10 @@ FAULTY = Head(faulty=True)
 class Heads:
     """The heads of a recipe's datasets."""
 
-    def __init__(self, files: Files, lock: Path | None = None) -> None:
+    def __init__(self, files: Files, lock: Path | None = None, datasets: Path | None = None) -> None:
+        """`datasets` is the folder of registered ones, where one is at hand."""
         self._files = files
+        self._datasets = datasets
         self._lock_path = lock
         self._lock: Lock | None = None
         self._no_lock = False
@@ -106,6 +126,8 @@ class Heads:
             head = self._of_files(dataset)
             if head.names is not None or head.faulty:
                 return head
+        if issubclass(dataset.cls, RegistryRows) and self._datasets is not None:
+            return self._of_key(dataset.given.get("key"), self._datasets)
         if stated := declared_columns(dataset):
             return Head(tuple(stated), "`columns`", stated=stated)
         if not issubclass(dataset.cls, HubRows):
@@ -154,6 +176,40 @@ class Heads:
             if key not in self._read:
                 self._read[key] = self._head(dataset.cls, path)
             parts.append(self._read[key])
+        return self._of_parts(parts)
+
+    def _of_key(self, key: Value | None, datasets: Path) -> Head:
+        """The head of a registered dataset."""
+        if key is None or not isinstance(key.data, str):
+            return FAULTY
+        known = (RegistryRows, key.data)
+        if known not in self._read:
+            self._read[known] = self._registered(key, datasets)
+        return self._read[known]
+
+    def _registered(self, key: Value, datasets: Path) -> Head:
+        manifest = manifest_of(datasets, key.data)
+        if manifest is None:
+            near = nearest(key.data, dataset_keys(datasets))
+            fixes = near.quoted().fixes(key.span)
+            finding = UnknownDataset(span=key.span, key=key.data, suggestion=near.name, fixes=fixes)
+            self.findings.append(finding)
+            return FAULTY
+        try:
+            held = read_dataset(self._files.head(manifest, MANIFEST_LIMIT))
+        except (OSError, ValueError) as fault:
+            reason = (getattr(fault, "strerror", None) or str(fault)).lower()
+            self.findings.append(UnreadableFile(span=key.span, path=str(manifest), reason=reason))
+            return FAULTY
+        paths_ = [Value(PATH, str(manifest.parent / name), key.span) for name in held.files]
+        if gone := next((path for path in paths_ if not self._files.exists(Path(path.data))), None):
+            return self._unreadable(gone, "it is no longer there")
+        head = self._of_parts([self._head(FORMATS[held.format], path) for path in paths_])
+        if head.names is not None:
+            head.origin = key.data
+        return head
+
+    def _of_parts(self, parts: Sequence[Head]) -> Head:
         unseen = next((part for part in parts if part.names is None), None)
         if unseen is not None or not parts:
             return unseen or NOTHING
@@ -168,8 +224,8 @@ class Heads:
             table = self._files.kept(file, cls.__name__, partial(self._table, cls, file))
         except (OSError, ValueError) as fault:
             return self._unreadable(path, (getattr(fault, "strerror", None) or str(fault)).lower())
-        except ImportError:
-            why = "pyarrow is not installed"
+        except (ImportError, _TooLargeError) as fault:
+            why = str(fault) if isinstance(fault, _TooLargeError) else "pyarrow is not installed"
             self.findings.append(NotLookedAt(span=path.span, what=f"`{written}`", why=why))
             return NOTHING
         if table.unreadable:
@@ -196,7 +252,9 @@ class Heads:
             from harmony_compiler.data.parquet import parquet_rows
 
             with self._files.opened(file) as stream:
-                return parquet_rows(stream)
+                packed = stream.read(len(GZIP)) == GZIP
+                stream.seek(0)
+                return parquet_rows(_unpacked(stream) if packed else stream)
         data = self._files.head(file, HEAD)
         whole = len(data) < HEAD
         if data.startswith(GZIP):
@@ -209,6 +267,20 @@ class Heads:
     def _unreadable(self, path: Value, reason: str) -> Head:
         self.findings.append(UnreadableFile(span=path.span, path=as_written(path), reason=reason))
         return FAULTY
+
+
+class _TooLargeError(Exception):
+    """A file whose head stands too far inside; the message says why."""
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    """What is in a compressed file whose contents stand at its end."""
+    data = stream.read(16 * HEAD)
+    if not stream.read(1):
+        data, ended = unzipped(data, 16 * HEAD)
+        if ended:
+            return BytesIO(data)
+    raise _TooLargeError("it is compressed as a whole, and large")
 
 
 def _together(parts: Sequence[Head]) -> Head:

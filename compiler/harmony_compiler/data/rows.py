@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from harmony_compiler.data import layouts
 from harmony_compiler.data.heads import Head, Heads
-from harmony_compiler.data.layouts import recognised
 from harmony_compiler.findings.data import RecognisedLayout
 from harmony_compiler.graph.datasets import MAPPED, Mix, Rows
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.settings import AllColumns
 from harmony_compiler.graph.types import JSON, STR, TEMPLATE, Type
+from harmony_compiler.store.layouts import recognised
 from harmony_compiler.typed import Made, Value, plain
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.records import replace
@@ -35,10 +36,14 @@ def completed(desk: Asking, made: Made) -> Made:
         return replace(made, metadata=_shared(made)) if issubclass(made.cls, Mix) else made
     head = desk.heads.of(made)
     if maps_nothing(made) and (layout := recognised(head)) is not None:
-        filled = layout.given(made.head)
+        filled = layouts.given(layout, made.head)
         if desk.heads.first_time(head, layout.name):
             finding = RecognisedLayout(
-                span=made.head, these=_in_words(head), layout=layout.name, mapping=layout.mapping
+                span=made.head,
+                these=_in_words(head),
+                layout=layout.name,
+                mapping=layout.mapping,
+                unread=", ".join(layout.unread(head.names or ())),
             )
             desk.report(finding)
         made = replace(
@@ -47,7 +52,7 @@ def completed(desk: Asking, made: Made) -> Made:
             values=made.values | {name: plain(value) for name, value in filled.items()},
             recognised=frozenset(filled),
         )
-    return replace(made, metadata=_metadata(made, head))
+    return replace(made, metadata=_metadata(made, head), columns=head)
 
 
 def _in_words(head: Head) -> str:

@@ -129,8 +129,12 @@ def _broken(template: Value, message: str, line: int) -> Diagnostic:
     text = "".join(lines[line - 1 : line])
     start += len(text) - len(text.lstrip())
     span = _inside(template, start, start + len(text.strip())) if text.strip() else template.span
-    reason = (message[:1].lower() + message[1:]).rstrip(".").replace("'", "`")
-    return BrokenTemplate(span=span, reason=reason)
+    return BrokenTemplate(span=span, reason=in_words(message))
+
+
+def in_words(message: str) -> str:
+    """What Jinja says, as our messages say it."""
+    return (message[:1].lower() + message[1:]).rstrip(".").replace("'", "`")
 
 
 class _Word(NamedTuple):

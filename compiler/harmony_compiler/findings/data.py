@@ -34,6 +34,13 @@ class BrokenTemplate(Diagnostic):
     reason: str
 
 
+class BrokenChatTemplate(Diagnostic):
+    code, slug = "E0560", "broken-chat-template"
+    message = "the chat template cannot be read: {reason}"
+    label = "here"
+    reason: str
+
+
 class UnknownFilter(Diagnostic):
     code, slug = "E0504", "unknown-filter"
     message = "templates have no {kind} `{name}`"
@@ -178,6 +185,23 @@ class NoTurns(Diagnostic):
     mend: str = ""
 
 
+class AnswersToNothing(Diagnostic):
+    code, slug = "E0575", "answers-to-nothing"
+    message = "the pairs have two answers and no question"
+    label = "one turn, with nothing before it"
+    help = 'add `prompt = "…"`; what holds whole conversations is read by `column(…)`'
+
+
+class UnknownDataset(Diagnostic):
+    code, slug = "E0542", "unknown-dataset"
+    message = "no dataset is registered as `{key}`"
+    label = "not in the registry"
+    notes = ("`harmonyc datasets add {key} FILE` registers one, and `harmonyc datasets list` shows all",)
+    help = "did you mean `{suggestion}`?"
+    key: str
+    suggestion: str = ""
+
+
 class OverlappingRows(Diagnostic):
     code, slug = "W0501", "overlapping-rows"
     message = "{rows} {use} {how} as well"
@@ -202,8 +226,9 @@ class RecognisedLayout(Diagnostic):
     code, slug = "N0502", "recognised-layout"
     message = "{these} recognised as {layout}"
     label = "nothing is mapped here"
-    notes = ("the same as writing {mapping}",)
+    notes = ("the same as writing {mapping}", "other columns: {unread}")
     help = "a mapping of your own takes its place"
     these: str
     layout: str
     mapping: str
+    unread: str = ""

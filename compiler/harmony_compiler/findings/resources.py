@@ -44,3 +44,22 @@ class UnevenHeads(Diagnostic):
     name: str
     fits: str
     fact: str = ""
+
+
+class UnknownTarget(Diagnostic):
+    code, slug = "E0576", "unknown-target"
+    message = "a `{architecture}` model has no linear layer `{name}` that an adapter can stand beside"
+    label = "no such layer"
+    notes = ("its layers: {known}",)
+    help = "did you mean `{suggestion}`?"
+    architecture: str
+    name: str
+    known: str
+    suggestion: str = ""
+
+
+class NothingToMerge(Diagnostic):
+    code, slug = "E0711", "nothing-to-merge"
+    message = "`merge = true` merges an adapter into its base, and this model carries none"
+    label = "there is nothing to merge"
+    help = "leave `merge` out: all weights of this model are trained and written"

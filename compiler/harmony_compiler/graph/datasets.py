@@ -46,9 +46,6 @@ class Drawn(Node):
     shuffle: bool = field(False, doc="shuffle the rows once, by `seed`")
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the shuffle")
     limit: int | None = field(None, at_least=1, doc="keep the first rows only")
-    on_too_long: Literal["drop", "truncate", "error"] = field(
-        "drop", doc="what happens to a row longer than the model's context; always counted"
-    )
 
 
 class Rows(Drawn):
@@ -60,6 +57,9 @@ class Rows(Drawn):
         Needs("rejected", "chosen", "a worse answer is worse than another one"),
     )
 
+    on_too_long: Literal["drop", "truncate", "error"] = field(
+        "drop", doc="what happens to a row longer than the model's context; always counted"
+    )
     split: str = field(
         "train",
         doc="slice in the `datasets` syntax, such as `train[:90%]`; a file has one split, `train`",
@@ -67,25 +67,27 @@ class Rows(Drawn):
     )
     filter: Annotated[Formula, CONDITION] | None = field(
         None,
-        later=True,
         doc="keep the rows for which this holds; the row's columns are names in it",
         examples=("len(answer) > 0", 'question != "" and not contains(answer, "?")'),
     )
     columns: dict[str, str] | None = field(
         None,
         role="watching",
-        later=True,
         doc="the columns with their types, where the compiler cannot look at the data itself",
         examples=('{ question = "str", answer = "str" }',),
     )
     system: Template | None = field(None, doc="template of the system turn")
-    prompt: Template | None = field(None, doc="template of the user turn")
-    completion: Template | None = field(None, doc="template of the assistant turn")
-    messages: Column | None = field(
-        None, later=True, doc="the column that holds all turns", examples=('column("messages")',)
+    prompt: Turns | None = field(
+        None, doc="what is asked: a template of the user turn, or a column of turns up to the last question"
     )
-    chosen: Turns | None = field(None, later=True, doc="the better answer: a template, or a column of turns")
-    rejected: Turns | None = field(None, later=True, doc="the worse answer: a template, or a column of turns")
+    completion: Turns | None = field(
+        None, doc="what is answered: a template of the assistant turn, or a column of turns"
+    )
+    messages: Column | None = field(
+        None, doc="the column that holds all turns", examples=('column("messages")',)
+    )
+    chosen: Turns | None = field(None, doc="the better answer: a template, or a column of turns")
+    rejected: Turns | None = field(None, doc="the worse answer: a template, or a column of turns")
     metadata: Annotated[Any, METADATA] | None = field(
         None,
         doc="named values that graders can read: a template each, a `column(…)` as it is, or all `columns`",
@@ -160,21 +162,22 @@ class Json(Files):
     """Rows from files that hold one JSON array of objects."""
 
     constructor = "json"
-    later = True
 
 
 class Csv(Files):
     """Rows from files of values separated by commas, the names of the columns in the first line."""
 
     constructor = "csv"
-    later = True
 
 
 class Parquet(Files):
     """Rows from Parquet files."""
 
     constructor = "parquet"
-    later = True
+
+
+FORMATS: dict[str, type[Files]] = {cls.constructor: cls for cls in (JsonLines, Json, Csv, Parquet)}
+"""What reads files, by its name."""
 
 
 class HubRows(Rows):
@@ -183,7 +186,6 @@ class HubRows(Rows):
     constructor = "hf"
     tag = "hf_dataset"
     argument = "repo"
-    later = True
     rules = (
         *TURNS_ONCE,
         Rule("split", (), lambda split: split.strip() != "", "the split has no name", "such as `train`"),
@@ -201,7 +203,6 @@ class RegistryRows(Rows):
     constructor = "registry"
     tag = "registry_dataset"
     argument = "key"
-    later = True
     rules = TURNS_ONCE
 
     key: str = field(doc="key of the dataset", examples=('"problems"',))
@@ -229,7 +230,6 @@ class Mix(Drawn):
 
     constructor = "mix"
     argument = "datasets"
-    later = True
     rules = (
         Rule(
             "datasets",
@@ -261,10 +261,13 @@ class Mix(Drawn):
         ),
     )
 
+    on_too_long: Literal["drop", "truncate", "error"] | None = field(
+        None, doc="what happens to a row longer than the model's context; by default what its dataset says"
+    )
     datasets: Annotated[tuple[Ref, ...], ListOf(DatasetType())] = field(doc="the datasets, mapped alike")
     weights: tuple[Percent, ...] | None = field(
         None,
-        doc="share of rows from each; by default each gives all its rows",
+        doc="share of rows from each, until the first one has given all; by default each gives all its rows",
         examples=("[70%, 30%]", "[50%, 25%, 25%]"),
     )
 

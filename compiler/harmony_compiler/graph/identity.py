@@ -8,18 +8,22 @@ not in it.
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from harmony_compiler.graph.datasets import RegistryRows
 from harmony_compiler.graph.graph import Graph, value_to_json
-from harmony_compiler.graph.models import RegistryModel
+from harmony_compiler.graph.models import LocalModel, RegistryModel
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, tag_of
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.store.adapters import base_elsewhere
+from harmony_compiler.store.datasets import dataset_at
 
 Content = Callable[[str], str]
 """From the path of a file or folder to a hash of what is in it."""
@@ -28,7 +32,11 @@ Content = Callable[[str], str]
 def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]:
     """The identity of every node of `graph`, 32 hexadecimal digits each.
 
-    `registry` is the folder of saved models: a model from there is what its key holds now.
+    `registry` is the folder of saved models: a model from there is what its key holds now, and a dataset
+    what the folder of datasets beside it holds.
+
+    Raises:
+        OSError, ValueError: a registered dataset is not there, or its manifest cannot be read.
     """
     known: dict[Ref, str] = {}
     for ref, node in graph.nodes.items():
@@ -39,15 +47,35 @@ def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]
 def training_digest(graph: Graph, content: Content, registry: Path) -> str:
     """One name for all that a run leaves behind: equal for recipes that differ only in names, order, layout,
     comments and places."""
-    known = identities(graph, content, registry)
+    return digest_of(graph, identities(graph, content, registry))
+
+
+def digest_of(graph: Graph, known: Mapping[Ref, str]) -> str:
+    """`training_digest`, where the identities are known."""
     return digest(sorted(known[ref] for ref in graph.outputs))
 
 
 def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Path) -> str:
     fields = _fields(node, known, content)["fields"]
+    folder = None
     if isinstance(node, RegistryModel):
-        fields["key"] = {"content": content(str(registry / node.key))}
+        folder = str(registry / node.key)
+        fields["key"] = {"content": content(folder)}
+    if isinstance(node, LocalModel):
+        folder = node.path
+    if folder is not None and (base := base_elsewhere(folder)) is not None:
+        fields["base"] = {"content": content(base)}
+    if isinstance(node, RegistryRows):
+        fields["key"] = _held(node.key, content, registry.parent / "datasets")
     return digest([tag_of(type(node)), node.semantics, fields])
+
+
+def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:
+    """What a key of the registry of datasets stands for."""
+    held = dataset_at(datasets, key)
+    if held is None:
+        raise FileNotFoundError(errno.ENOENT, "no dataset is registered there", str(datasets / key))
+    return {"format": held.format, "content": [content(str(datasets / key / name)) for name in held.files]}
 
 
 def _fields(made: Constructor, known: dict[Ref, str], content: Content) -> dict[str, Any]:

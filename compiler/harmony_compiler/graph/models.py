@@ -29,6 +29,10 @@ CHARS_VOCABULARY = 103
 """Size of the built-in character tokenizer: 95 printable ASCII characters, newline, `<unk> <bos> <eos>
 <pad>` and the role marks of system, user and assistant."""
 
+_GATED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LINEAR_LAYERS = {"qwen3": _GATED, "llama": _GATED, "gpt2": ("c_attn", "c_proj", "c_fc")}
+"""By the architecture of a new model, the linear layers of its blocks."""
+
 CHARS_MARKS = ("<pad>", "<unk>", "<bos>", "<eos>", "<system>", "<user>", "<assistant>")
 CHARS_TEXT = "\n" + "".join(map(chr, range(32, 127)))
 """What its tokens are: the marks, and one token a character."""
@@ -54,10 +58,10 @@ class LoadSettings(Node):
         role="placement",
         doc="type of the weights; `auto`: float32, computed in bfloat16 where the device is made for it",
     )
-    adapter: Lora | None = field(
-        None,
-        later=True,
-        doc="train a low-rank adapter and leave the weights as they are; `none` merges one and trains all",
+    adapter: Lora | Literal["kept"] | None = field(
+        "kept",
+        doc="`lora`: train a new low-rank adapter and leave the weights as they are; `none`: train all of "
+        "them; both merge an adapter that the model carries, and by default it goes on with that",
     )
     chat_template: Annotated[str, Union((LiteralText("plain"), PATH))] | None = field(
         None,
@@ -66,11 +70,12 @@ class LoadSettings(Node):
         examples=('"plain"', '"chat.jinja"'),
     )
     template_args: Annotated[dict[str, Any], RecordOf(JSON)] | None = field(
-        None, later=True, doc="further values that the chat template sees, such as `enable_thinking`"
+        None,
+        doc="further values that the chat template sees, such as `enable_thinking`",
+        examples=("{ enable_thinking = false }",),
     )
     generation_prompt: Literal["strict", "as_trained"] = field(
         "strict",
-        later=True,
         doc="what a completion is asked by: the template's own words, refused where they differ from those "
         "trained on; or those trained on",
     )
@@ -91,7 +96,35 @@ class LoadSettings(Node):
         return MODEL
 
 
+RENDERING = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "sanitize_control_tokens",
+        "strftime_now",
+        "tokenize",
+        "tokenizer_kwargs",
+        "truncation",
+    }
+)
+"""What rendering a thread sets itself."""
+
 LOAD_RULES = (
+    Rule(
+        "template_args",
+        (),
+        lambda args: not RENDERING & args.keys(),
+        "`template_args` sets what rendering a thread sets itself",
+        f"take another name than {', '.join(f'`{name}`' for name in sorted(RENDERING))}",
+    ),
     Rule(
         "tp",
         ("ctx.world_size",),
@@ -188,6 +221,7 @@ class ScratchModel(LoadSettings):
         examples=("103", "32_000"),
     )
     tied: bool = field(True, doc="one matrix for embedding and output head")
+    adapter: Lora | None = field(None, doc="train a low-rank adapter and leave the weights as they are")
     tokenizer: Annotated[str, Union((LiteralText("chars"), PATH))] = field(
         "chars",
         folder=True,

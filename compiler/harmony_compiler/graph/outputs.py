@@ -21,7 +21,7 @@ class Save(Node):
         "error", doc="what happens when the key holds another model; `rename` appends a number"
     )
 
-    merge: bool = field(False, later=True, doc="write merged weights, where the model carries an adapter")
+    merge: bool = field(False, doc="write merged weights, where the model carries an adapter")
 
     @classmethod
     def result(cls, given: Mapping[str, Any]) -> Type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from harmony_compiler.graph.node import ReadWith, Rule, Settings, field
+from harmony_compiler.graph.node import RECIPE_SEED, ReadWith, Rule, Settings, field
 from harmony_compiler.graph.types import STR, ListOf
 from harmony_compiler.graph.values import Duration, Percent
 
@@ -64,7 +64,6 @@ class Lora(Settings):
     """Low-rank adapters (Hu et al., 2021): two thin matrices beside each chosen one are trained."""
 
     constructor = "lora"
-    later = True
 
     rank: int = field(16, at_least=1, doc="width of the thin matrices")
     alpha: float = field(32.0, above=0, doc="the adapter counts `alpha / rank` times")
@@ -74,13 +73,13 @@ class Lora(Settings):
         doc="names of the modules that get one; by default every linear layer of the blocks",
         examples=('["q_proj", "v_proj"]',),
     )
+    seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the initial values")
 
 
 class Column(Settings):
     """A column of the data as it is: any JSON value, or a list of turns."""
 
     constructor = "column"
-    later = True
     argument = "name"
     reads = tuple(ReadWith(key, "transcript", (False,)) for key in ("role", "content", "roles"))
 
@@ -97,7 +96,6 @@ class AllColumns(Settings):
     """Every column of the row."""
 
     constructor = "columns"
-    later = True
 
 
 class Checkpoint(Settings):

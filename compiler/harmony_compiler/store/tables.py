@@ -218,6 +218,8 @@ def _of_line(lines: list[str], number: int) -> Excerpt:
 # --- JSON -----------------------------------------------------------------------------------------------
 
 _BLANK = re.compile(r"[ \t\n\r]*")
+EXTRA = "Extra data"
+"""What Python's reader says where a second value follows the first."""
 
 
 def json_array(data: bytes, whole: bool) -> Table:
@@ -237,10 +239,10 @@ def json_array(data: bytes, whole: bool) -> Table:
         return Table(faults=[partial(_malformed, text, 0, "it holds too long a number")])
     except RecursionError:
         return Table(faults=[partial(_malformed, text, 0, "it is nested too deeply")])
-    start = _behind_blanks(text, 0)
+    start = behind_blanks(text, 0)
     if not isinstance(read, list) or text[start] != "[":
         found = kind_of(read) if whole else "one value after another"
-        begin = _line_at(text, start, one=True)
+        begin = line_at(text, start, one=True)
         return Table(faults=[lambda file: NotAnArray(span=begin.span(file), found=found)])
     bad = [number for number, item in enumerate(read) if type(item) is not dict]
     good = [type(item) is dict for item in read]
@@ -250,7 +252,7 @@ def json_array(data: bytes, whole: bool) -> Table:
     def place(number: int) -> Excerpt:
         if not starts:
             starts.extend(at for _, at in _items(text))
-        return _line_at(text, starts[number])
+        return line_at(text, starts[number])
 
     def not_an_object(number: int, file: Path) -> Diagnostic:
         return ItemNotAnObject(span=place(number).span(file), found=kind_of(read[number]))
@@ -265,14 +267,14 @@ def json_array(data: bytes, whole: bool) -> Table:
 
 def _items(text: str) -> Iterator[tuple[Any, int]]:
     """The items of the array at the beginning of a text with their places, as far as they are whole."""
-    at = _behind_blanks(text, 0) + 1
+    at = behind_blanks(text, 0) + 1
     while True:
-        at = _behind_blanks(text, at)
+        at = behind_blanks(text, at)
         try:
             item, end = _DECODE(text, at)
         except (ValueError, StopIteration, RecursionError):
             return
-        behind = _behind_blanks(text, end)
+        behind = behind_blanks(text, end)
         if text[behind : behind + 1] not in (",", "]"):
             return  # `12` may be the beginning of `123`
         yield item, at
@@ -281,21 +283,26 @@ def _items(text: str) -> Iterator[tuple[Any, int]]:
         at = behind + 1
 
 
-def _behind_blanks(text: str, at: int) -> int:
+def behind_blanks(text: str, at: int) -> int:
     found = _BLANK.match(text, at)
     return found.end() if found else at
 
 
 def _malformed(text: str, position: int, reason: str, file: Path) -> Diagnostic:
+    place = line_at(text, min(position, max(len(text.rstrip()) - 1, 0)), one=True)
+    return malformed(place, reason, text.lstrip()[:1], file)
+
+
+def malformed(place: Excerpt, reason: str, first: str, file: Path) -> Diagnostic:
+    """What is wrong at a place of a JSON file that begins with the character `first`."""
     said = reason[:1].lower() + reason[1:]
-    place = _line_at(text, min(position, max(len(text.rstrip()) - 1, 0)), one=True)
-    if reason == "Extra data" and text.lstrip().startswith("{"):
+    if reason == EXTRA and first == "{":
         said, mend = "a second value follows the first", "a file with one object a line is read by `jsonl(…)`"
         return MalformedJson(span=place.span(file), reason=said, mend=mend)
     return MalformedJson(span=place.span(file), reason=said)
 
 
-def _line_at(text: str, position: int, one: bool = False) -> Excerpt:
+def line_at(text: str, position: int, one: bool = False) -> Excerpt:
     """A place in a text, to the end of its line or of one character."""
     first = text.rfind("\n", 0, position) + 1
     last = text.find("\n", position)
@@ -328,7 +335,7 @@ def csv_rows(data: bytes, whole: bool) -> Table:
             line = reader.line_num + 1
     except csv.Error as fault:
         if whole:
-            broken = partial(_broken_csv, text, line, str(fault))
+            broken = partial(broken_csv, _numbered(text, line), str(fault))
     else:
         if not whole and records:
             records.pop()  # it may be cut
@@ -343,7 +350,7 @@ def csv_rows(data: bytes, whole: bool) -> Table:
         return Table(faults=[lambda file: ColumnTwice(span=place.span(file), name=twice)])
     good = [(record, number) for record, number in rest if len(record) == len(header)]
     faults: list[Fault] = [
-        partial(_other_length, text, number, len(record), len(header))
+        partial(other_length, _numbered(text, number), len(record), len(header))
         for record, number in rest
         if len(record) != len(header)
     ]
@@ -361,14 +368,14 @@ def _numbered(text: str, number: int) -> Excerpt:
     return Excerpt(line, number, 0, len(line))
 
 
-def _broken_csv(text: str, number: int, reason: str, file: Path) -> Diagnostic:
+def broken_csv(place: Excerpt, reason: str, file: Path) -> Diagnostic:
     fault = f"the file is no CSV: {reason.replace(chr(39), '`')}"
     cause, mend = "in the row that begins here", 'a `"` inside a quoted value is written `""`'
-    return MalformedCsv(span=_numbered(text, number).span(file), fault=fault, cause=cause, mend=mend)
+    return MalformedCsv(span=place.span(file), fault=fault, cause=cause, mend=mend)
 
 
-def _other_length(text: str, number: int, found: int, expected: int, file: Path) -> Diagnostic:
-    span = _numbered(text, number).span(file)
+def other_length(place: Excerpt, found: int, expected: int, file: Path) -> Diagnostic:
+    span = place.span(file)
     fault = f"the row has {_counted(found, 'value')}, and the file {_counted(expected, 'column')}"
     if found > expected:
         mend = "a value with a comma in it stands in quotes"

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harmony_compiler.data.column_types import ELSEWHERE, KNOWN, TYPES, fits, read_type_text, type_text
 from harmony_compiler.data.heads import Head, Heads, as_written, paths
 from harmony_compiler.data.layouts import not_turns
 from harmony_compiler.data.rows import maps_nothing
 from harmony_compiler.data.templates import Variable, read_template, templates_of
 from harmony_compiler.files import Files
 from harmony_compiler.findings.data import (
+    AnswersToNothing,
     ColumnOfAnotherType,
     MissingFile,
     NotLookedAt,
@@ -26,8 +26,10 @@ from harmony_compiler.findings.data import (
     UnknownVariable,
     UnreadableFile,
 )
+from harmony_compiler.graph.column_types import ELSEWHERE, KNOWN, TYPES, fits, read_type_text, type_text
 from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.graders import Grader, PythonGrader
+from harmony_compiler.graph.models import LoadSettings
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.naming.names import GRADED
@@ -50,6 +52,10 @@ def inspect(made: Sequence[Made], heads: Heads, files: Files) -> Inspected:
     findings = heads.findings
     for item in made:
         findings.extend(_missing_files(item, files))
+        if issubclass(item.cls, LoadSettings) and "chat_template" in item.given:
+            from harmony_compiler.data.chat_templates import broken_templates  # few recipes pay for jinja2
+
+            findings.extend(broken_templates(item.given["chat_template"], files))
         if issubclass(item.cls, Rows):
             findings.extend(_of_rows(item, heads, findings))
         elif issubclass(item.cls, Grader):
@@ -69,16 +75,25 @@ def _of_rows(item: Made, heads: Heads, findings: list[Diagnostic]) -> Iterator[D
     read = [variable for template in templates_of(item) for variable in read_template(template, findings)]
     read += _columns_read(item)
     yield from _unknown_columns(read, head)
-    for name in ("messages", "chosen", "rejected"):
+    for name in ("messages", "prompt", "completion", "chosen", "rejected"):
         column = item.written[name].data if name in item.written else None
-        if isinstance(column, Made) and (fault := not_turns(column, head, one=name != "messages")):
-            yield fault
+        if isinstance(column, Made):
+            chosen = item.values["filter"] is not None  # rows with other turns may be left out
+            yield from not_turns(column, head, one=name != "messages", all_rows=not chosen)
+    yield from answers_to_nothing(item)
     yield from _stated(item, heads)
     if head.names is None and not head.faulty and "path" not in item.given and (read or maps_nothing(item)):
         source = item.values.get("repo") or item.values.get("key")
         if heads.first_time(head, f"not looked at {source}"):
             why = "it is no file here, and no lock has its columns"
             yield NotLookedAt(span=item.head, what=f"`{source}`", why=why)
+
+
+def answers_to_nothing(item: Made) -> Iterator[Diagnostic]:
+    """Two answers of one turn each, with no question beside them."""
+    asked = [item.values[name] for name in ("messages", "prompt")]
+    if asked == [None, None] and isinstance(item.values["chosen"], str) and "chosen" in item.written:
+        yield AnswersToNothing(span=item.written["chosen"].span)
 
 
 def _columns_read(item: Made) -> Iterator[Variable]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harmony_compiler.data.column_types import fits, read_type_text, type_text
 from harmony_compiler.findings.data import MetadataOfAnotherType, UnknownMetadata
 from harmony_compiler.findings.fields import EntryTwice
+from harmony_compiler.graph.column_types import fits, read_type_text, type_text
 from harmony_compiler.graph.datasets import Mix, Rows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Grader

@@ -17,7 +17,7 @@ from harmony_compiler.files import Files
 from harmony_compiler.findings.data import CutPrompts
 from harmony_compiler.findings.resources import NoRoomForPrompts, PromptTooLong
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.datasets import Rows
+from harmony_compiler.graph.datasets import Drawn, Rows
 from harmony_compiler.graph.models import LocalModel, ScratchModel
 from harmony_compiler.lineage import origin, setting
 from harmony_compiler.typed import UNKNOWN_DATA, Made
@@ -33,15 +33,26 @@ def short_of_room(made: Sequence[Made], heads: Heads, files: Files) -> Iterator[
     """Stages that answer prompts, and whose prompts and completions do not fit."""
     for stage in made:
         dataset = stage.values.get("dataset")
-        if "sampling" in stage.values and isinstance(dataset, Made) and issubclass(dataset.cls, Rows):
-            if dataset.values["on_too_long"] == "truncate":
-                span = dataset.given["on_too_long"].span
+        if "sampling" in stage.values and isinstance(dataset, Made) and issubclass(dataset.cls, Drawn):
+            for span in _cuts(dataset):
                 yield CutPrompts(
                     span=span,
                     stage=stage.cls.constructor,
                     labels=(Label(stage.head, "answers these prompts"),),
                 )
-            yield from _checked(stage, dataset, heads, files)
+            if issubclass(dataset.cls, Rows):
+                yield from _checked(stage, dataset, heads, files)
+
+
+def _cuts(dataset: Any) -> Iterator[Span]:
+    """Where a dataset says that its long rows are cut, or a mixture that leaves it to its datasets."""
+    if not isinstance(dataset, Made):
+        return
+    if dataset.values["on_too_long"] == "truncate":
+        yield dataset.given["on_too_long"].span
+    elif dataset.values["on_too_long"] is None and isinstance(dataset.values["datasets"], tuple):
+        for part in dataset.values["datasets"]:
+            yield from _cuts(part)
 
 
 class _Answering(NamedTuple):

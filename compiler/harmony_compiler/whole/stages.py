@@ -13,12 +13,13 @@ from typing import Any
 from harmony_compiler.checking.fitting import describe, fit
 from harmony_compiler.files import Files
 from harmony_compiler.findings.fields import UnknownMetric, UnusualRate
-from harmony_compiler.findings.resources import UnevenHeads
+from harmony_compiler.findings.resources import NothingToMerge, UnevenHeads, UnknownTarget
 from harmony_compiler.findings.types import MixedRows, WrongValidation
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Mix
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import (
+    LINEAR_LAYERS,
     HubModel,
     LoadSettings,
     LocalModel,
@@ -26,8 +27,9 @@ from harmony_compiler.graph.models import (
     ScratchModel,
 )
 from harmony_compiler.graph.node import schema
+from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import DatasetType
-from harmony_compiler.lineage import origin, setting
+from harmony_compiler.lineage import adapter, origin, written
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.typed import Made, Value
 from harmony_compiler.whole.model_config import config_of, stated
@@ -39,6 +41,9 @@ def ill_fitting(made: Sequence[Made], launch: Launch, files: Files) -> Iterator[
     for item in made:
         if issubclass(item.cls, LoadSettings):
             yield from _uneven_heads(item, launch, files)
+            yield from _unknown_targets(item)
+        elif issubclass(item.cls, Save):
+            yield from _nothing_to_merge(item)
         elif issubclass(item.cls, Mix):
             yield from _mixed_rows(item)
         elif issubclass(item.cls, Algorithm):
@@ -52,8 +57,8 @@ def ill_fitting(made: Sequence[Made], launch: Launch, files: Files) -> Iterator[
 
 def _uneven_heads(model: Made, launch: Launch, files: Files) -> Iterator[Diagnostic]:
     """`tp` gives each device of a copy the same number of heads."""
-    written, tp, source = model.given.get("tp"), model.values["tp"], origin(model)
-    if written is None or source is None or not isinstance(tp, int) or launch.gpus_per_node % tp:
+    given, tp, source = model.given.get("tp"), model.values["tp"], origin(model)
+    if given is None or source is None or not isinstance(tp, int) or launch.gpus_per_node % tp:
         return  # of a `tp` that does not fit the launch, that was said
     heads = list(_heads(source, files))
     whole = gcd(launch.gpus_per_node, *(count for _, count, _ in heads))
@@ -63,7 +68,7 @@ def _uneven_heads(model: Made, launch: Launch, files: Files) -> Iterator[Diagnos
             fits = " or ".join(f"{n}" for n in range(1, whole + 1) if whole % n == 0)
             folder = source.given.get("path") if value is None else None
             yield UnevenHeads(
-                span=written.span,
+                span=given.span,
                 tp=str(tp),
                 count=str(count),
                 name=name,
@@ -174,6 +179,40 @@ def _unknown_metric(stage: Made) -> Iterator[Diagnostic]:
     )
 
 
+# --- adapters -------------------------------------------------------------------------------------------
+
+
+def _unknown_targets(model: Made) -> Iterator[Diagnostic]:
+    """An adapter stands beside layers that there are. Those of loaded models are known to the run."""
+    lora = model.values["adapter"] if "adapter" in model.given else None
+    source = origin(model)
+    if source is None or source.cls is not ScratchModel or not isinstance(lora, Made):
+        return
+    targets, architecture = lora.values["targets"], source.values["architecture"]
+    if not isinstance(targets, tuple) or architecture not in LINEAR_LAYERS:
+        return
+    known = LINEAR_LAYERS[architecture]
+    for target in targets:
+        if isinstance(target, str) and target.rpartition(".")[2] not in known:  # a longer path is one, too
+            yield UnknownTarget(
+                span=lora.given["targets"].span,
+                architecture=architecture,
+                name=target,
+                known=", ".join(known),
+                suggestion=nearest(target, known).name,
+            )
+            return
+
+
+def _nothing_to_merge(save: Made) -> Iterator[Diagnostic]:
+    """What is merged is an adapter."""
+    model = save.values["model"]
+    if save.values["merge"] is True and adapter(model) is None:
+        value = written(model, "adapter")
+        labels = () if value is None else (Label(value.span, "here the model lost its adapter"),)
+        yield NothingToMerge(span=save.given["merge"].span, labels=labels)
+
+
 # --- learning rates -------------------------------------------------------------------------------------
 
 PRETRAINED = (HubModel, LocalModel, RegistryModel)
@@ -182,7 +221,7 @@ PRETRAINED = (HubModel, LocalModel, RegistryModel)
 def _unusual_rates(stage: Made) -> Iterator[Diagnostic]:
     """A rate that nobody fine-tunes pretrained weights with; a new model may take any."""
     trained = stage.values[stage.cls.trains] if issubclass(stage.cls, Algorithm) else None
-    source, adapter = origin(trained), setting(trained, "adapter")
+    source = origin(trained)
     if source is None or not issubclass(source.cls, PRETRAINED):
         return
     for name, spec in schema(stage.cls).items():
@@ -191,7 +230,7 @@ def _unusual_rates(stage: Made) -> Iterator[Diagnostic]:
         if value is None or spec.usual is None or not isinstance(rate, int | float):
             continue
         low, high = spec.usual
-        most = high * 10 if adapter is not None else high
+        most = high * 10 if adapter(trained) not in (None, "kept") else high
         if not low <= rate <= most:
             yield UnusualRate(
                 span=value.span,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -37,6 +37,7 @@ from harmony_runtime.failures import place
 from harmony_runtime.graders.panel import Panel, measured
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models.reference import Reference
 from harmony_runtime.rollout.answers import Answer, answers
 from harmony_runtime.rollout.batch import Batch, Part
 from harmony_runtime.rollout.local import LocalEngine
@@ -58,36 +59,35 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
     blueprint = run.blueprints.of(node.model)
     prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
     blueprint.warn_of_training(run.watcher)
-    if node.rows_per_step > len(prompts.rows):
+    if node.rows_per_step > len(prompts):
         run.watcher.warning(
-            f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts.rows)}: it sees "
+            f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts)}: it sees "
             "prompts twice"
         )
-    longest = max(len(prompt.ids) for prompt in prompts.rows) + node.sampling.max_tokens
     return GrpoStage(
         ref=ref,
         name=name,
         identity=identity,
         place=where,
         algorithm=node.constructor,
-        steps=node.steps_over(len(prompts.rows)),
+        steps=node.steps_over(len(prompts)),
         seed=node.seed,
-        counts={"rows": asdict(prompts.counts)},
+        counts={"rows": dict(prompts.counts)},
         node=node,
         blueprint=blueprint,
         prompts=prompts,
-        max_batch_tokens=blueprint.max_batch_tokens(longest),
+        max_batch_tokens=blueprint.max_batch_tokens(prompts.longest + node.sampling.max_tokens),
     )
 
 
 def train(run: Run, stage: GrpoStage) -> Trained:
-    node, context, prompts = stage.node, run.context, stage.prompts.rows
+    node, context, prompts = stage.node, run.context, stage.prompts
     with Panel(run.graph, [node.grader]) as panel:
         model = weights.load(stage.blueprint)
         model.train()
-        forward = context.prepare(model)
         # Without the KL term nothing asks for the weights of the start.
-        reference = weights.load(stage.blueprint).to(context.device).eval() if node.kl_beta else None
+        reference = Reference(model, stage.blueprint, context.device) if node.kl_beta else None
+        forward = context.prepare(model)
         engine = LocalEngine(model, stage.blueprint, context)
         optimiser = Optimiser(model, node, node.lr, stage.steps, stage.place)
         order = Order(len(prompts), node.seed)
@@ -130,7 +130,7 @@ class _Learner:
         run: Run,
         stage: GrpoStage,
         model: torch.nn.Module,
-        reference: torch.nn.Module | None,
+        reference: Reference | None,
         optimiser: Optimiser,
     ) -> None:
         self._context = run.context
@@ -187,8 +187,8 @@ class _Learner:
                     )
                     part_loss = policy.loss
                     if self._reference is not None:
-                        with torch.no_grad():
-                            reference_BT = self._logprobs(self._reference, part)
+                        with self._reference.lent() as start:
+                            reference_BT = self._logprobs(start, part)
                         kl_BT = k3(new_BT, reference_BT)
                         part_loss = part_loss + node.kl_beta * (kl_BT * weights_BT).sum()
                         divergence += kl_BT.sum().item()

@@ -30,25 +30,28 @@ def weighted_nll(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tens
 
 
 def token_weights(
-    trained_BT: Tensor,
-    trained_tokens: int,
+    counts_BT: Tensor,
+    all_counts: float,
     trained_rows: int,
     reduce: Literal["tokens", "sequences", "constant"],
     longest: int = 0,
 ) -> Tensor:
     """What each token weighs in the loss of an update, as float32 of shape BT.
 
-    `"tokens"` averages over the trained tokens of the whole update, `"sequences"` over the means of its rows,
-    `"constant"` over its rows, each row's sum divided by `longest` (Liu et al., 2025, *Understanding
-    R1-Zero-like training*). `trained_tokens` and `trained_rows` count the whole update. A row without a
-    trained token has no mean and is not counted.
+    `counts_BT` says what each token counts: 0 where it is not trained on, 1 where nobody weighs turns, so
+    every mean below is a weighted one. `"tokens"` averages over the trained tokens of the whole update,
+    `"sequences"` over the means of its rows, `"constant"` over its rows, each row's sum divided by `longest`
+    (Liu et al., 2025, *Understanding R1-Zero-like training*). `all_counts`, the sum of the counts, and
+    `trained_rows` are those of the whole update. A row without a trained token has no mean and is not
+    counted.
     """
-    weights_BT = trained_BT.float()
+    weights_BT = counts_BT.float()
     match reduce:
         case "tokens":
-            return weights_BT / trained_tokens
+            return weights_BT / all_counts
         case "sequences":
-            return weights_BT / weights_BT.sum(1, keepdim=True).clamp(min=1) / trained_rows
+            sums_B1 = weights_BT.sum(1, keepdim=True)
+            return weights_BT / torch.where(sums_B1 > 0, sums_B1, 1.0) / trained_rows
         case "constant":
             return weights_BT / longest / trained_rows
 

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: imitate the completions of a dataset.
 
 The loss of a step is the negative log likelihood of its trained tokens, averaged over all of them or first
-within each row: see `losses.token_weights`.
+within each row, where the data weighs turns by their weights: see `losses.token_weights`.
 """
 
 # Names of tensors end in their shape.
@@ -9,18 +9,15 @@ within each row: see `losses.token_weights`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from harmony_compiler.graph.algorithms import Sft
-from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
-from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.threads import each, threads_of
-from harmony_runtime.data.tokens import TokenRows, say_counts, tokenise
+from harmony_runtime.data.tokens import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
@@ -38,35 +35,19 @@ class SftStage(Stage):
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
     node, where = run.graph.nodes[ref], place(run.graph, ref)
     assert isinstance(node, Sft)
-    dataset, dataset_place = run.graph.nodes[node.dataset], place(run.graph, node.dataset)
-    assert isinstance(dataset, Rows)
     blueprint = run.blueprints.of(node.model)
-
-    faults = Faults(dataset_place)
-    threads = each(threads_of(run.graph, node.dataset), faults)
-    rows, counts, tokens = tokenise(
-        threads,
-        blueprint.chat,
-        blueprint.context,
-        faults,
-        train_on=node.train_on,
-        on_too_long=dataset.on_too_long,
-    )
-    faults.raise_any()
-    say_counts(counts, tokens, dataset_place, blueprint.context, run.watcher)
-    blueprint.check_ids(int(rows.ids_N.max()))
+    rows = tokens_of(run, node.dataset, blueprint, node.train_on)
     blueprint.warn_of_training(run.watcher)
 
     per_step = node.rows_per_step
     steps = node.steps_over(len(rows))
-    if counts.with_nothing_to_train_on:
+    if nothing := rows.counts["with_nothing_to_train_on"]:
         order = Order(len(rows), node.seed)
         for step in range(steps):
-            if not rows.trained_R[order.take(per_step)].any():
+            if not rows.trained(order.take(per_step)).any():
                 raise RunFailed(
                     f"{where}no row of step {step + 1} has a token to train on; "
-                    f"{counts.with_nothing_to_train_on} of {len(rows)} rows have none: raise "
-                    "`samples_per_batch`, or mend the rows"
+                    f"{nothing} of {len(rows)} rows have none: raise `samples_per_batch`, or mend the rows"
                 )
     if per_step > len(rows):
         run.watcher.warning(
@@ -81,11 +62,11 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
         algorithm=node.constructor,
         steps=steps,
         seed=node.seed,
-        counts={"rows": asdict(counts), "tokens": asdict(tokens)},
+        counts={"rows": dict(rows.counts), "tokens": dict(rows.tokens)},
         node=node,
         blueprint=blueprint,
         rows=rows,
-        max_batch_tokens=blueprint.max_batch_tokens(int(rows.lengths_R.max())),
+        max_batch_tokens=blueprint.max_batch_tokens(rows.longest),
     )
 
 
@@ -101,16 +82,16 @@ def train(run: Run, stage: SftStage) -> Trained:
     for step in loop:
         # Every process knows the whole step, so what the loss is divided by needs no communication.
         step_rows = order.take(node.samples_per_batch)
-        trained_R = rows.trained_R[step_rows]
-        trained_tokens, trained_rows = int(trained_R.sum()), int((trained_R > 0).sum())
+        counts_R = rows.weights(step_rows)
+        all_counts, trained_rows = float(counts_R.sum()), int((counts_R > 0).sum())
         own_rows = step_rows[context.rank :: context.world_size]
-        parts = micro_batches(own_rows, rows.lengths_R[own_rows], stage.max_batch_tokens)
+        parts = micro_batches(own_rows, rows.lengths(own_rows), stage.max_batch_tokens)
 
         loss = 0.0
         with context.seeded(node.seed, "dropout", step):
             for number, part in enumerate(parts, 1):
-                ids_BT, attention_BT, trained_BT = (tensor.to(context.device) for tensor in rows.batch(part))
-                weights_BT = token_weights(trained_BT, trained_tokens, trained_rows, node.reduce)
+                ids_BT, attention_BT, counts_BT = (tensor.to(context.device) for tensor in rows.batch(part))
+                weights_BT = token_weights(counts_BT, all_counts, trained_rows, node.reduce)
                 with context.accumulating(forward, last=number == len(parts)):
                     with context.arithmetic(stage.blueprint.settings.dtype):
                         logits_BTV = forward(
@@ -127,8 +108,8 @@ def train(run: Run, stage: SftStage) -> Trained:
             loss=loss,
             lr=update["lr"],
             grad_norm=update["grad_norm"],
-            tokens=int(rows.lengths_R[step_rows].sum()),
-            trained_tokens=trained_tokens,
+            tokens=int(rows.lengths(step_rows).sum()),
+            trained_tokens=int(rows.trained(step_rows).sum()),
             rows=len(step_rows),
             epoch=order.epochs,
         )

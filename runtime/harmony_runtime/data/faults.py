@@ -45,6 +45,51 @@ class PromptTooLong(Diagnostic):
     context: int
 
 
+class FaultyTurn(Diagnostic):
+    code, slug = "E0551", "faulty-turn"
+    message = "`{field}` finds no turns in this row: {reason}"
+    label = "here"
+    help = "{mend}"
+    field: str
+    reason: str
+    mend: str = ""
+
+
+class UnequalPrompts(Diagnostic):
+    code, slug = "E0553", "unequal-prompts"
+    message = "{reason}, so these are no two answers to one question"
+    help = "take the row out of the file; a pair shares all turns but its answers"
+    reason: str
+
+
+class UnfitThread(Diagnostic):
+    code, slug = "E0554", "unfit-thread"
+    message = "the conversation {reason}"
+    help = "{mend}"
+    reason: str
+    mend: str = ""
+
+
+class FilterFailed(Diagnostic):
+    code, slug = "E0540", "filter-failed"
+    message = "`filter` has no value for this row: {reason}"
+    notes = ("the filter stands in {filter_place}",)
+    help = "write a condition that every row can answer; a column that may be missing is `none`"
+    reason: str
+    filter_place: str
+
+
+class StatedOtherwise(Diagnostic):
+    code, slug = "E0541", "stated-otherwise"
+    message = "the column `{column}` is `{found}` in this row, not `{stated}`"
+    notes = ("`columns` in {stated_place} states it",)
+    help = "write there what the data holds"
+    column: str
+    found: str
+    stated: str
+    stated_place: str
+
+
 class Faults:
     """Gathers the faults of one dataset, so that one run shows them together."""
 

@@ -1,102 +1,160 @@
-"""Sources: from a dataset node to raw rows. `datasets` slices them."""
+"""Sources: from a dataset node to its raw rows, those that it takes and in their order."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch
-from datasets import Dataset, ReadInstruction, concatenate_datasets
-
-from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
+from harmony_compiler.graph.datasets import FORMATS, Files, HubRows, LiteralRows, RegistryRows, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.store.files import GZIP
-from harmony_runtime.context import stream
+from harmony_compiler.store.datasets import SavedDataset, dataset_at
+from harmony_compiler.store.home import home
+from harmony_runtime.data.formats import rows_in
+from harmony_runtime.data.hub import Hub
 from harmony_runtime.data.rows import RawRow
+from harmony_runtime.data.selection import Selection, Source, select, slices_of
+from harmony_runtime.data.stated import check_stated
 from harmony_runtime.failures import RunFailed, place
-
-_BOM = b"\xef\xbb\xbf"
 
 
 class RawRows:
-    """The raw rows of a dataset node: read, sliced, shuffled, limited.
+    """The raw rows of a dataset node. Nothing is opened before a row, or how many there are, is asked for.
 
-    Raises:
+    Raises, then:
         RunFailed: nothing can be read, or nothing is left.
     """
 
-    def __init__(self, graph: Graph, ref: Ref) -> None:
+    def __init__(self, graph: Graph, ref: Ref, datasets: Path | None = None) -> None:
         node = graph.nodes[ref]
-        where = place(graph, ref)
-        self._place = where.removesuffix(": ")
-        self._files: list[tuple[Path | None, str]] = [(None, f"rows of {self._place}")]
-        """Where rows stand, each place with its name as people know it."""
-        match node:
-            case JsonLines():
-                paths = [Path(path) for path in ([node.path] if isinstance(node.path, str) else node.path)]
-                self._files = [(path, _name(path)) for path in paths]
-                read = concatenate_datasets(
-                    [_lines(number, path, where) for number, path in enumerate(paths)]
-                )
-            case LiteralRows():
-                texts = [_json(item) for item in node.items]
-                read = _table(texts, list(range(1, len(texts) + 1)), 0)
-            case _:
-                raise RunFailed(f"{where}this version reads no rows from `{node.constructor}`", exit_code=2)
         assert isinstance(node, Rows)
-        self._rows = _chosen(read, node, where)
+        self._node = node
+        self._where = place(graph, ref)
+        self._datasets = datasets
+        self._hub = Hub(node, self._where) if isinstance(node, HubRows) else None
+
+    @property
+    def pinned(self) -> str | None:
+        """What these rows are taken from, beside what the node's identity says; "" where that says all."""
+        return self._hub.pinned if self._hub else ""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many rows the source has, `read`, and how many of them are left out, by the reason.
+
+        Of a source that is streamed they are those that came.
+        """
+        return self._opened[1].counts
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._opened[1].numbers)
 
     def __getitem__(self, number: int) -> RawRow:
-        row = self._rows[number]
-        path, name = self._files[row["file"]]
-        return RawRow(row["text"], name, path, row["line"])
+        source, selection = self._opened
+        return source[int(selection.numbers[number])]
+
+    @cached_property
+    def _opened(self) -> tuple[Source, Selection]:
+        node, where = self._node, self._where
+        source, slices = self._source()
+        if node.columns:
+            check_stated(source, node.columns, where)
+        selection = select(source, slices, node, where)
+        if not len(selection.numbers):
+            read = selection.counts["read"]
+            by = f" after `split` = {node.split!r}" if read and not any(slices) else ""
+            by = " after `filter`, which holds for none" if selection.counts.get("filtered_out") else by
+            raise RunFailed(f"{where}the dataset has no rows{by}; {read} were read")
+        return source, selection
+
+    def _source(self) -> tuple[Source, list[range]]:
+        """Where the rows stand, and the numbers of those in the split."""
+        if self._hub is not None:
+            if first := self._hub.first_rows():
+                return first[0], [first[1]]
+            splits: Mapping[str, Sequence[RawRow] | _Numbered] = self._hub.splits()
+        else:
+            splits = {"train": self._local()}
+        parts = slices_of(self._node.split, {name: len(rows) for name, rows in splits.items()}, self._where)
+        named = list(dict.fromkeys(name for name, _ in parts))
+        joined = _Joined([splits[name] for name in named])
+        first_of = dict(zip(named, joined.starts, strict=True))
+        return joined, [range(r.start + first_of[name], r.stop + first_of[name]) for name, r in parts]
+
+    def _local(self) -> _Numbered:
+        node, where = self._node, self._where
+        match node:
+            case Files():
+                paths, format_ = [node.path] if isinstance(node.path, str) else node.path, type(node)
+                return _Joined([rows_in(Path(path), format_, where) for path in paths])
+            case RegistryRows():
+                folder = self._datasets or home() / "datasets"
+                held = registered(folder, node.key, where)
+                files = [folder / node.key / name for name in held.files]
+                return _Joined([rows_in(file, FORMATS[held.format], where) for file in files])
+            case LiteralRows():
+                return _Written(node.items, f"rows of {where.removesuffix(': ')}")
+        raise RunFailed(f"{where}this version reads no rows from `{node.constructor}`", exit_code=2)
 
 
-def _lines(file: int, path: Path, where: str) -> Dataset:
+def registered(folder: Path, key: str, where: str) -> SavedDataset:
+    """What is registered under a key.
+
+    Raises:
+        RunFailed: nothing is, or nobody can read what.
+    """
     try:
-        data = path.read_bytes()
-        if data.startswith(GZIP):
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as fault:
+        held = dataset_at(folder, key)
+    except (OSError, ValueError) as fault:
         reason = getattr(fault, "strerror", None) or fault
-        raise RunFailed(f"{where}{path} cannot be read: {reason}") from fault
-    lines = data.removeprefix(_BOM).split(b"\n")
-    # A blank line is no row; every other line is one, whatever is in it.
-    filled = [(text, line) for line, text in enumerate(lines, 1) if text.decode(errors="replace").strip()]
-    return _table([text.rstrip(b"\r") for text, _ in filled], [line for _, line in filled], file)
+        raise RunFailed(f"{where}the dataset `{key}` in {folder} cannot be read: {reason}") from fault
+    if held is None:
+        raise RunFailed(
+            f"{where}the registry {folder} has no dataset `{key}`: `harmonyc datasets add {key} FILE` "
+            "registers one"
+        )
+    return held
 
 
-def _table(texts: list[bytes], lines: list[int], file: int) -> Dataset:
-    return Dataset.from_dict({"text": texts, "line": lines, "file": [file] * len(texts)})
+class _Numbered(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> RawRow: ...
 
 
-def _chosen(read: Dataset, node: Rows, where: str) -> Dataset:
-    """Whatever the order of writing: split, shuffle, limit."""
-    try:
-        slices = ReadInstruction.from_spec(node.split).to_absolute({"train": len(read)})
-    except (ValueError, AssertionError) as fault:
-        raise RunFailed(f"{where}`split` = {node.split!r}: {fault}") from fault
-    rows = [number for part in slices for number in range(part.from_, part.to)]
-    if node.shuffle:
-        rows = [rows[n] for n in torch.randperm(len(rows), generator=stream(node.seed, "shuffle")).tolist()]
-    if not rows:
-        emptied = f" after `split` = {node.split!r}" if len(read) else ""
-        raise RunFailed(f"{where}the dataset has no rows{emptied}; {len(read)} were read")
-    return read.select(rows[: node.limit])
+class _Joined:
+    """Several sources, one behind the other."""
+
+    def __init__(self, parts: Sequence[_Numbered]) -> None:
+        self._parts = parts
+        *self.starts, self._count = accumulate(map(len, parts), initial=0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has(self, number: int) -> bool:
+        return number < self._count
+
+    def __getitem__(self, number: int) -> RawRow:
+        part = bisect_right(self.starts, number) - 1
+        return self._parts[part][number - self.starts[part]]
 
 
-def _name(path: Path) -> str:
-    """A path as people write it: from the working directory where it lies inside."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+class _Written:
+    """Rows of the recipe itself."""
 
+    def __init__(self, items: Sequence[Mapping[str, Any]], name: str) -> None:
+        self._items = items
+        self._name = name
 
-def _json(item: dict[str, Any]) -> bytes:
-    return json.dumps(item, ensure_ascii=False).encode()
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> RawRow:
+        text = json.dumps(self._items[number], ensure_ascii=False).encode()
+        return RawRow(text, self._name, None, number + 1)

@@ -1,29 +1,36 @@
 """Tokens: the rows of a dataset as a stage trains on them.
 
-Flat tensors with offsets, five bytes a token, whatever the number of rows.
+They lie in the cache, mapped into memory: nothing is held of a row that no step asks for.
 """
 
 # Names of tensors end in their shape.
-# ruff: noqa: N802, N803, N806, N815
+# ruff: noqa: N803, N806, N815
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from harmony_compiler.graph.values import Ref
+from harmony_runtime.data.cache import IDS, ROWS, WEIGHTS, Table, Writer, kept
 from harmony_runtime.data.faults import Faults, RowTooLong, ThreadRefused
-from harmony_runtime.data.threads import RowThread
-from harmony_runtime.failures import RunFailed
+from harmony_runtime.data.lengths import Counts, say_lengths
+from harmony_runtime.data.proofs import Proof, Proofs, proven
+from harmony_runtime.data.threads import OnTooLong, RowThread, Threads
+from harmony_runtime.failures import place
 from harmony_runtime.graders.protocol import Turn
+from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.chat import Chat, ChatError, Segment, TrainOn
+from harmony_runtime.rooms import Desk
 from harmony_runtime.watch import Watcher
 
 
@@ -32,54 +39,52 @@ class Batch(NamedTuple):
 
     ids_BT: Tensor
     attention_BT: Tensor
-    trained_BT: Tensor
+    weights_BT: Tensor
+    """float32: what each token counts in the loss. Never a row's first, which nothing predicts."""
 
 
-@dataclass(frozen=True)
 class TokenRows:
-    ids_N: Tensor
-    """int32, all rows one after another."""
-    trained_N: Tensor
-    """bool: whether the loss counts this token. Never a row's first, which nothing predicts."""
-    offsets_R: Tensor
-    """int64: where each row begins, and behind the last one the end."""
+    """Threads in tokens, each with what it counts in the loss."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.counts: Mapping[str, int] = table.about["rows"]
+        self.tokens: Mapping[str, int] = table.about["tokens"]
+        self.longest: int = table.about["longest"]
+        self.proofs: tuple[Proof, ...] = proven(table.about["proofs"])
 
     def __len__(self) -> int:
-        return len(self.offsets_R) - 1
+        return len(self._table)
 
-    @cached_property
-    def lengths_R(self) -> Tensor:
-        return self.offsets_R.diff()
+    def lengths(self, rows_B: Tensor) -> Tensor:
+        """int64: tokens of each row."""
+        return self._numbers("length", rows_B).long()
 
-    @cached_property
-    def trained_R(self) -> Tensor:
-        """Trained tokens of each row."""
-        before = torch.cat([torch.zeros(1, dtype=torch.int64), self.trained_N.cumsum(0)])
-        return before[self.offsets_R].diff()
+    def trained(self, rows_B: Tensor) -> Tensor:
+        """int64: tokens of each row that count in the loss."""
+        return self._numbers("trained", rows_B).long()
+
+    def weights(self, rows_B: Tensor) -> Tensor:
+        """float64: what all tokens of each row count together."""
+        return self._numbers("weight", rows_B)
+
+    def row(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The ids of a row, and the weight of each."""
+        ids, weights = spread(self._table, number)
+        weights[:1] = 0
+        return ids, weights
 
     def batch(self, rows_B: Tensor) -> Batch:
-        lengths_B = self.lengths_R[rows_B]
+        lengths_B = self.lengths(rows_B)
         shape = (len(rows_B), int(lengths_B.max()))
-        ids = torch.zeros(shape, dtype=torch.int64)
-        trained = torch.zeros(shape, dtype=torch.bool)
-        for place, (row, length) in enumerate(zip(rows_B.tolist(), lengths_B.tolist(), strict=True)):
-            start = int(self.offsets_R[row])
-            ids[place, :length] = self.ids_N[start : start + length]
-            trained[place, :length] = self.trained_N[start : start + length]
+        ids, weights = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.float32)
+        for place_, (row, length) in enumerate(zip(rows_B.tolist(), lengths_B.tolist(), strict=True)):
+            ids[place_, :length], weights[place_, :length] = self.row(row)
         attention = torch.arange(shape[1]) < lengths_B[:, None]
-        return Batch(ids, attention.long(), trained)
+        return Batch(torch.from_numpy(ids), attention.long(), torch.from_numpy(weights))
 
-
-@dataclass
-class Counts:
-    """What became of a dataset's rows."""
-
-    read: int = 0
-    kept: int = 0
-    too_long_and_dropped: int = 0
-    too_long_and_truncated: int = 0
-    with_an_empty_completion: int = 0
-    with_nothing_to_train_on: int = 0
+    def _numbers(self, name: str, rows_B: Tensor) -> Tensor:
+        return torch.from_numpy(self._table.numbers[name][rows_B.numpy()])
 
 
 @dataclass
@@ -91,73 +96,115 @@ class TokenCounts:
     unknown: int = 0
 
 
-def tokenise(
-    threads: Iterable[RowThread],
-    chat: Chat,
-    context: int,
-    faults: Faults,
-    *,
-    train_on: TrainOn,
-    on_too_long: Literal["drop", "truncate", "error"],
-) -> tuple[TokenRows, Counts, TokenCounts]:
-    """All rows of a dataset in tokens; a row that cannot be trained on goes to `faults`."""
-    ids, trained, offsets = array("i"), array("b"), array("q", [0])
-    counts, tokens = Counts(), TokenCounts()
+def tokens_of(desk: Desk, dataset: Ref, blueprint: Blueprint, train_on: TrainOn) -> TokenRows:
+    """The threads of a dataset in a model's tokens.
+
+    Raises:
+        RunFailed: rows are faulty, or nothing is left.
+    """
+    where, chat, context = place(desk.graph, dataset), blueprint.chat, blueprint.context
+    recipe = {"train_on": train_on, "context": context}
+    make = partial(_make, chat=chat, context=context, train_on=train_on)
+    blueprint.check_trainable()
+    table = kept(desk, dataset, chat, kind="threads", recipe=recipe, make=make)
+    rows = TokenRows(table)
+    say_lengths(
+        rows.counts,
+        where,
+        desk.watcher,
+        what="rows",
+        are=f"are longer than {context} tokens",
+        mend='shorten them, take a model with a longer context, or set `on_too_long = "truncate"`',
+    )
+    of = f"of {rows.counts['kept']} rows"
+    if empty := rows.counts["with_an_empty_completion"]:
+        desk.watcher.warning(f"{where}{empty} {of} have an empty completion")
+    if nothing := rows.counts["with_nothing_to_train_on"]:
+        desk.watcher.warning(f"{where}{nothing} {of} have no token to train on")
+    say_unknown(rows.tokens["unknown"], rows.tokens["all"], where, desk.watcher)
+    blueprint.check_ids(table.about["largest_id"])
+    return rows
+
+
+def _make(
+    threads: Threads, faults: Faults, folder: Path, *, chat: Chat, context: int, train_on: TrainOn
+) -> dict[str, Any]:
+    writer = Writer(
+        folder,
+        {"ids": IDS, "lengths": IDS, "weights": WEIGHTS},
+        {"length": "i", "trained": "i", "weight": "d"},
+    )
+    counts, tokens, largest, longest = Counts(), TokenCounts(), 0, 0
     unknown = unknown_id(chat.tokenizer)
-    segments = partial(chat.segments, train_on=train_on)
-    for thread, pieces in tokenised(threads, chat, segments, faults):
-        row = [token for piece, _ in pieces for token in piece]
-        mask = [weight > 0 for piece, weight in pieces for _ in piece]
-        mask[:1] = [False]
-        counts.read += 1
-        if len(row) > context:
+
+    proofs = Proofs(chat, train_on)
+
+    def text(thread: RowThread) -> list[list[Segment]]:
+        return [chat.segments(thread.turns, train_on)]
+
+    for thread, on_too_long, (found,) in tokenised(offered(threads, faults), chat, text, faults, proofs):
+        pieces, length = found, sum(len(ids) for ids, _ in found)
+        if length > context:
             match on_too_long:
                 case "error":
-                    faults.add(RowTooLong(span=thread.origin.span(), tokens=len(row), context=context))
+                    faults.add(RowTooLong(span=thread.origin.span(), tokens=length, context=context))
                     continue
                 case "drop":
                     counts.too_long_and_dropped += 1
                     continue
                 case "truncate":
                     counts.too_long_and_truncated += 1
-                    row, mask = row[:context], mask[:context]
+                    pieces, length = cut(found, context), context
+        ids = [token for piece, _ in pieces for token in piece]
+        lengths = [len(piece) for piece, _ in pieces]
+        weights = numpy.array([weight for _, weight in pieces], numpy.float32)
+        counted = numpy.array(lengths)
+        counted[:1] -= 1  # nothing predicts the first token
+        trained = int(counted[weights > 0].sum())
+        writer.add(
+            ids=ids,
+            lengths=lengths,
+            weights=weights,
+            length=length,
+            trained=trained,
+            weight=float((weights.astype(numpy.float64) * counted).sum()),
+        )
         counts.kept += 1
-        counts.with_an_empty_completion += any(
-            turn["role"] == "assistant" and not turn["content"].strip() for turn in thread.turns
-        )
-        counts.with_nothing_to_train_on += not any(mask)
-        tokens.unknown += row.count(unknown)
-        tokens.all += len(row)
-        tokens.trained += sum(mask)
-        ids.extend(row)
-        trained.extend(mask)
-        offsets.append(len(ids))
-    rows = TokenRows(
-        torch.from_numpy(numpy.asarray(ids)),
-        torch.from_numpy(numpy.asarray(trained)).bool(),
-        torch.from_numpy(numpy.asarray(offsets)),
-    )
-    return rows, counts, tokens
+        counts.with_an_empty_completion += any(map(_is_empty, thread.turns))
+        counts.with_nothing_to_train_on += not trained
+        tokens.unknown += ids.count(unknown)
+        tokens.all += length
+        tokens.trained += trained
+        largest, longest = max(largest, *ids), max(longest, length)
+    writer.close()
+    rows = {**threads.counts, **asdict(counts)}
+    return {
+        "rows": rows,
+        "tokens": asdict(tokens),
+        "largest_id": largest,
+        "longest": longest,
+        "proofs": proofs.about,
+    }
 
 
-def say_counts(counts: Counts, tokens: TokenCounts, dataset: str, context: int, watcher: Watcher) -> None:
-    """Say what became of rows, where it is not what people expect; refuse an empty rest."""
-    of = f"of {counts.read} rows"
-    if counts.kept == 0:
-        raise RunFailed(f"{dataset}each {of} is longer than the model's context of {context} tokens")
-    if counts.too_long_and_dropped:
-        watcher.warning(
-            f"{dataset}{counts.too_long_and_dropped} {of} are longer than {context} tokens: dropped"
-        )
-    if counts.too_long_and_truncated:
-        watcher.warning(
-            f"{dataset}{counts.too_long_and_truncated} {of} are longer than {context} tokens: truncated"
-        )
-    if counts.with_an_empty_completion:
-        watcher.warning(f"{dataset}{counts.with_an_empty_completion} {of} have an empty completion")
-    if counts.with_nothing_to_train_on:
-        watcher.warning(f"{dataset}{counts.with_nothing_to_train_on} {of} have no token to train on")
-    say_unknown(tokens.unknown, tokens.all, dataset, watcher)
+def cut(pieces: Pieces, room: int) -> Pieces:
+    """The first `room` tokens."""
+    fitting = []
+    for ids, weight in pieces:
+        if room > 0:
+            fitting.append((ids[:room], weight))
+        room -= len(ids)
+    return fitting
+
+
+def _is_empty(turn: Turn) -> bool:
+    return turn["role"] == "assistant" and not turn.get("tool_calls") and not turn["content"].strip()
+
+
+def spread(table: Table, row: int, text: str = "") -> tuple[NDArray[Any], NDArray[Any]]:
+    """The ids of a text of a row, and the weight of each."""
+    weights, lengths = (table.array(row, f"{text}{column}") for column in ("weights", "lengths"))
+    return table.array(row, f"{text}ids"), numpy.repeat(weights, lengths)
 
 
 def say_unknown(unknown: int, tokens: int, dataset: str, watcher: Watcher) -> None:
@@ -172,25 +219,43 @@ def unknown_id(tokenizer: Any) -> int:
     return -1 if tokenizer.unk_token_id in no_unknown else int(tokenizer.unk_token_id)
 
 
+Pieces = list[tuple[list[int], float]]
+"""The ids of a text, piece by piece, and what each of a piece's tokens counts in a loss."""
+
+Offered = tuple[RowThread, OnTooLong]
+
+
+def offered(threads: Threads, faults: Faults, limit: int | None = None) -> Iterator[Offered]:
+    """All threads of a dataset, or the first ones, each with what happens to it where it is too long."""
+    for number in range(len(threads) if limit is None else min(limit, len(threads))):
+        thread = threads.at(number, faults)
+        if thread is not None:
+            yield thread, threads.on_too_long(number)
+
+
 def tokenised(
-    threads: Iterable[RowThread],
+    threads: Iterable[Offered],
     chat: Chat,
-    segments: Callable[[Sequence[Turn]], list[Segment]],
+    texts: Callable[[Any], Sequence[list[Segment]]],
     faults: Faults,
-) -> Iterator[tuple[RowThread, list[tuple[list[int], float]]]]:
-    """Each thread with its segments' ids; one that the template refuses goes to `faults`.
+    proofs: Proofs,
+) -> Iterator[tuple[RowThread, OnTooLong, list[Pieces]]]:
+    """Each thread with the ids of its texts; one that the template refuses goes to `faults`.
 
     The tokenizer works on many texts at once.
     """
 
-    def rendered() -> Iterator[tuple[RowThread, list[Segment]]]:
-        for thread in threads:
+    def rendered() -> Iterator[tuple[Offered, Sequence[list[Segment]]]]:
+        for thread, on_too_long in threads:
             try:
-                yield thread, segments(thread.turns)
+                yield (thread, on_too_long), texts(thread)
             except ChatError as fault:
                 faults.add(ThreadRefused(span=thread.origin.span(), reason=str(fault)))
 
     rest = rendered()
-    while some := list(islice(rest, 256)):
-        pieces = chat.tokens([segments for _, segments in some])
-        yield from zip((thread for thread, _ in some), pieces, strict=True)
+    while some := list(islice(rest, ROWS)):
+        pieces = iter(chat.tokens([text for _, texts in some for text in texts]))
+        for (thread, on_too_long), own in some:
+            found = list(islice(pieces, len(own)))
+            proofs.add(thread, own, found)
+            yield thread, on_too_long, found

@@ -133,7 +133,10 @@ def _wanted(key: str, value: Any) -> str:
 
 
 def _is_turn(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
+    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
+        return False
+    content = value.get("content")
+    return isinstance(content, str) or (content is None and bool(value.get("tool_calls")))
 
 
 class _Places:

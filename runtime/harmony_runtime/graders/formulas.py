@@ -1,4 +1,5 @@
-"""Formulas at run time: a tree of `harmony_compiler.graph.formulas` and a sample give a score. No torch here.
+"""Formulas at run time: a tree of `harmony_compiler.graph.formulas` and a sample give a score; with a row of
+columns in place of the sample, it is a dataset's filter. No torch here.
 
 Both ways to compute are total: where there is no number they raise `NoValueError`, which says why. `none`
 stands for "does not apply". It runs through a formula, and is left out of a combination's sums.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from harmony_compiler.graph.formulas import ARITHMETIC, FUNCTIONS, ORDER, Formula, Function, terms_of
 from harmony_compiler.graph.types import FLOAT, INT, ListOf, Type, options_of
@@ -23,6 +24,9 @@ class NoValueError(Exception):
 
 # --- formulas over a sample -----------------------------------------------------------------------------
 
+Subject: TypeAlias = Sample | Mapping[str, Any]
+"""What a formula reads: a sample, or the columns of a row."""
+
 
 def score_of(tree: Formula, sample: Sample) -> float | None:
     """What a formula scores a sample: a bool counts 1 or 0; None where the formula does not apply.
@@ -34,7 +38,16 @@ def score_of(tree: Formula, sample: Sample) -> float | None:
     return None if value is None else _as_score(value)
 
 
-def evaluate(tree: Formula, sample: Sample) -> Any:
+def holds(tree: Formula, row: Mapping[str, Any]) -> bool:
+    """Whether a condition holds for the columns of a row. One that is none does not.
+
+    Raises:
+        NoValueError: it has no value here.
+    """
+    return _truth(evaluate(tree, row)) is True
+
+
+def evaluate(tree: Formula, sample: Subject) -> Any:
     """The value of a formula: a bool, a number, a text, a list, an object of the metadata, or None.
 
     Raises:
@@ -59,7 +72,9 @@ def evaluate(tree: Formula, sample: Sample) -> Any:
     return _apply(operation, [evaluate(operand, sample) for operand in operands])
 
 
-def _read(sample: Sample, what: str, key: str = "") -> Any:
+def _read(sample: Subject, what: str, key: str = "") -> Any:
+    if isinstance(sample, Mapping):
+        return sample.get(key)  # as elsewhere, a row without a column has none
     if what != "metadata":
         return getattr(sample, what)
     if key not in sample.metadata:
@@ -67,7 +82,7 @@ def _read(sample: Sample, what: str, key: str = "") -> Any:
     return sample.metadata[key]
 
 
-def _junction(decisive: bool, operands: Sequence[Formula], sample: Sample) -> bool | None:
+def _junction(decisive: bool, operands: Sequence[Formula], sample: Subject) -> bool | None:
     """`and`, `or`: from left to right, up to the first operand that decides or is none."""
     for operand in operands:
         value = _truth(evaluate(operand, sample))

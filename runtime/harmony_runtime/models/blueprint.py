@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import Graph
@@ -25,11 +26,16 @@ from harmony_compiler.graph.models import (
     ScratchModel,
 )
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.store.adapters import CONFIG
 from harmony_grammar import records
 from harmony_runtime.failures import RunFailed, place
+from harmony_runtime.models import adapters
 from harmony_runtime.models.chars import chars_tokenizer
 from harmony_runtime.models.chat import Chat, ChatError, plain_template
+from harmony_runtime.models.origins import Adapted, Fresh, Grown, New, Origin, Pretrained, merged, trusts_code
+from harmony_runtime.models.reading import parts, tokenizer_at
 from harmony_runtime.models.scratch import scratch_config
+from harmony_runtime.models.templates import with_values
 from harmony_runtime.watch import Watcher
 
 ENOUGH_TOKENS = 4096
@@ -37,28 +43,20 @@ ENOUGH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """Weights that exist: a folder, or a repository on the hub."""
-
-    name: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-
-
-@dataclass(frozen=True)
 class Blueprint:
     place: str
     """Where the recipe writes the model: the beginning of every message about it."""
     settings: LoadSettings
-    weights: Pretrained | ScratchModel
+    weights: Origin
     config: Any
+    """Of the model as it will be loaded."""
     tokenizer: Any
     generation: GenerationConfig
     notes: tuple[str, ...] = ()
+
+    @property
+    def carries_adapter(self) -> bool:
+        return isinstance(self.weights, Adapted | Fresh)
 
     @property
     def context(self) -> int:
@@ -82,7 +80,8 @@ class Blueprint:
 
     def warn_of_training(self, watcher: Watcher) -> None:
         """Say what training these weights may do that people do not expect."""
-        if self.settings.dtype == "bfloat16":
+        # An adapter is kept in float32, whatever its base is.
+        if self.settings.dtype == "bfloat16" and not self.carries_adapter:
             watcher.warning(
                 f"{self.place}weights in bfloat16 keep 8 bits, so updates below 1/256 of a weight are lost: "
                 '`dtype = "auto"` keeps float32 weights'
@@ -97,11 +96,33 @@ class Blueprint:
                 "embeddings: they do not belong together"
             )
 
-    @property
+    @cached_property
     def chat(self) -> Chat:
         ends = self.generation.eos_token_id
         ids = ends if isinstance(ends, list) else [ends]
-        return Chat(self.tokenizer, self.tokenizer.convert_ids_to_tokens(ids))
+        end_tokens = self.tokenizer.convert_ids_to_tokens(ids)
+        settings = self.settings
+        return Chat(self.tokenizer, end_tokens, settings.template_args, settings.generation_prompt)
+
+    def settled(self) -> Blueprint:
+        """The blueprint with the recipe's values in the chat template, for readers who know no recipe."""
+        if not self.settings.template_args:
+            return self
+        tokenizer, values = deepcopy(self.tokenizer), self.settings.template_args
+        match tokenizer.chat_template:
+            case dict() as named:
+                template: Any = {name: with_values(text, values) for name, text in named.items()}
+            case text:
+                template = with_values(text, values)
+        tokenizer.chat_template = template
+        return replace(self, tokenizer=tokenizer)
+
+    def check_trainable(self) -> None:
+        """Refuse a chat template that no thread can be trained on with."""
+        try:
+            self.chat.check()
+        except ChatError as fault:
+            raise RunFailed(f"{self.place}the chat template {fault}") from fault
 
 
 class Blueprints:
@@ -138,29 +159,31 @@ class Blueprints:
             case ScratchModel():
                 return _of_scratch(node, where)
             case HubModel():
-                return _of_pretrained(
-                    Pretrained(node.repo, node.revision, node.trust_remote_code), node, where
-                )
+                return _of_pretrained(node.repo, node.revision, node.trust_remote_code, node, where)
             case LocalModel():
                 if not Path(node.path).is_dir():
                     raise RunFailed(f"{where}there is no folder {node.path}")
-                return _of_pretrained(Pretrained(node.path, None, node.trust_remote_code), node, where)
+                return _of_pretrained(node.path, None, node.trust_remote_code, node, where)
             case RegistryModel():
-                return _of_pretrained(Pretrained(str(self._registry / node.key)), node, where)
+                return _of_pretrained(str(self._registry / node.key), None, False, node, where)
             case Reloaded():
                 source = self.of(node.source)
                 own = deepcopy(source.tokenizer)  # it takes another end token and template than the source's
-                return _dressed(replace(source, settings=node, place=where, notes=(), tokenizer=own))
+                drawn = replace(source, settings=node, place=where, notes=(), tokenizer=own)
+                return _dressed(_adapted(drawn))
             case Algorithm():
                 # Training changes weights only, so the rest is known from the model that is trained.
                 folder = self._finished[ref]
-                if folder.is_dir():
+                if folder.is_dir() and not (folder / CONFIG).is_file():
                     settings = self._settings(ref)
                     trusted = getattr(settings, "trust_remote_code", False)
-                    return _of_pretrained(Pretrained(str(folder), None, trusted), settings, where)
+                    return _of_pretrained(str(folder), None, trusted, settings, where)
                 source = self.of(_trained_by(node))
-                trusted = isinstance(source.weights, Pretrained) and source.weights.trust_remote_code
-                trained = Pretrained(str(folder), None, trusted)
+                trained: Origin
+                if isinstance(source.weights, Adapted | Fresh):
+                    trained = Adapted(source.weights.base, folder)
+                else:
+                    trained = Pretrained(str(folder), None, trusts_code(source.weights), source.config)
                 return replace(source, weights=trained, place=where, notes=())
         raise RunFailed(f"{where}this version loads no model from `{node.constructor}`", exit_code=2)
 
@@ -179,7 +202,7 @@ def _trained_by(node: Algorithm) -> Ref:
 
 
 def _of_scratch(node: ScratchModel, where: str) -> Blueprint:
-    tokenizer = chars_tokenizer() if node.tokenizer == "chars" else _tokenizer(node.tokenizer, where)
+    tokenizer = chars_tokenizer() if node.tokenizer == "chars" else tokenizer_at(node.tokenizer, where)
     if node.vocab_size is not None and node.vocab_size < len(tokenizer):
         raise RunFailed(
             f"{where}`vocab_size` = {node.vocab_size} is smaller than the tokenizer's {len(tokenizer)} "
@@ -193,16 +216,51 @@ def _of_scratch(node: ScratchModel, where: str) -> Blueprint:
             '`chat_template = "plain"`',
         )
     config = scratch_config(node, len(tokenizer))
-    return _dressed(Blueprint(where, node, node, config, tokenizer, GenerationConfig(), notes))
+    weights = New(config, node.seed)
+    return _dressed(_adapted(Blueprint(where, node, weights, config, tokenizer, GenerationConfig(), notes)))
 
 
-def _of_pretrained(weights: Pretrained, settings: LoadSettings, where: str) -> Blueprint:
-    name, options = weights.name, weights.options
-    _refuse_pickles(Path(name), where)
-    config = _read(lambda: AutoConfig.from_pretrained(name, **options), "configuration", name, where)
-    tokenizer = _tokenizer(name, where, **options)
-    generation = _read(lambda: _generation(weights), "generation settings", name, where)
-    return _dressed(Blueprint(where, settings, weights, config, tokenizer, generation))
+def _of_pretrained(
+    name: str, revision: str | None, trusted: bool, settings: LoadSettings, where: str
+) -> Blueprint:
+    weights, config, tokenizer, generation = parts(name, revision, trusted, where)
+    return _dressed(_adapted(_grown(Blueprint(where, settings, weights, config, tokenizer, generation))))
+
+
+def _grown(drawn: Blueprint) -> Blueprint:
+    """The blueprint with as many embeddings as its tokenizer asks for; fewer there never are."""
+    asked = max(drawn.tokenizer.get_vocab().values()) + 1
+    has = drawn.config.get_text_config().vocab_size
+    if asked <= has:
+        return drawn
+    config = deepcopy(drawn.config)
+    config.get_text_config().vocab_size = asked
+    match drawn.weights:
+        case Adapted(base=Pretrained() as base, folder=folder):
+            weights: Origin = Adapted(Grown(base, asked), folder)
+        case Pretrained() as base:
+            weights = Grown(base, asked)
+        case _:
+            raise AssertionError(f"{drawn.weights} does not come from files")
+    new = "1 new row" if asked == has + 1 else f"{asked - has:,} new rows"
+    note = (
+        f"{drawn.place}the tokenizer has {asked:,} tokens and the model {has:,} embeddings, which get {new} "
+        "that nothing has trained yet"
+    )
+    return replace(drawn, weights=weights, config=config, notes=(*drawn.notes, note))
+
+
+def _adapted(drawn: Blueprint) -> Blueprint:
+    """The blueprint with the adapter that its settings ask for."""
+    match drawn.settings.adapter:
+        case "kept":
+            return drawn
+        case None:
+            return replace(drawn, weights=merged(drawn.weights))
+        case lora:
+            base = merged(drawn.weights)
+            adapters.refuse_unknown_targets(lora, drawn.config, drawn.place, trusts_code(base))
+            return replace(drawn, weights=Fresh(base, lora))
 
 
 def _dressed(drawn: Blueprint) -> Blueprint:
@@ -251,53 +309,8 @@ def _dressed(drawn: Blueprint) -> Blueprint:
         generation.do_sample = True
     dressed = replace(drawn, generation=generation)
     try:
-        dressed.chat.check()
+        dressed.chat.check_prompt()
     except ChatError as fault:
         raise RunFailed(f"{where}the chat template {fault}") from fault
-    return dressed
-
-
-def _generation(weights: Pretrained) -> GenerationConfig:
-    try:
-        return GenerationConfig.from_pretrained(weights.name, revision=weights.revision)
-    except OSError:  # a model need not bring one
-        return GenerationConfig()
-
-
-def _tokenizer(name: str, where: str, **options: Any) -> Any:
-    tokenizer = _read(lambda: AutoTokenizer.from_pretrained(name, **options), "tokenizer", name, where)
-    # Where a folder has a configuration and no tokenizer, transformers makes an empty one of that family.
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise RunFailed(f"{where}{name} brings no tokenizer: put the model's tokenizer files there")
-    return tokenizer
-
-
-def _refuse_pickles(folder: Path, where: str) -> None:
-    """A pickle is code of whoever wrote it."""
-    if not folder.is_absolute() or any(folder.glob("*.safetensors")):
-        return
-    pickled = next((file.name for kind in ("*.bin", "*.pt", "*.pth") for file in folder.glob(kind)), None)
-    found = f", and `{pickled}` is a pickle, which is never loaded" if pickled else ""
-    raise RunFailed(
-        f"{where}{folder} holds no weights as safetensors{found}. `save_pretrained` writes them there"
-    )
-
-
-def _read(reader: Any, what: str, name: str, where: str) -> Any:
-    try:
-        return reader()
-    except Exception as fault:  # libraries read files of any content, and raise whatever it leads to
-        raise RunFailed(unreadable(fault, what, name, where)) from fault
-
-
-def unreadable(fault: Exception, what: str, name: str, where: str) -> str:
-    """One paragraph about a part of a model that cannot be read."""
-    reason = str(fault).strip().partition("\n")[0]
-    if Path(name).is_absolute():
-        return f"{where}the {what} in {name} cannot be read: {reason}"
-    if "connect" in str(fault).lower() or "offline" in str(fault).lower():
-        return (
-            f"{where}the {what} of `{name}` is not in the local cache, and the hub cannot be reached. Go "
-            "online once, or copy the model here and name it with `local(…)`"
-        )
-    return f"{where}the {what} of `{name}` cannot be read: {reason}"
+    notes = tuple(f"{where}the chat template {note}" for note in dressed.chat.notes)
+    return replace(dressed, notes=(*dressed.notes, *notes))

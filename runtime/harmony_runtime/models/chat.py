@@ -1,106 +1,96 @@
 """From turns to text to tokens.
 
-`Chat` renders a thread through the tokenizer's chat template into segments of text, each trained on or not.
-The text up to a completion is rendered as a prompt for generation would be, and tokenised by itself; the
-completion with its end token is tokenised by itself. So the ids that training sees before a completion are
-exactly those that generation will see.
+`Chat` renders a thread through the tokenizer's chat template into segments of text, each with the weight that
+its tokens have in a loss. Segments become tokens one by one, so that the ids before a completion are exactly
+those that generation begins with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
-
-from jinja2 import TemplateError
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from typing import Any
 
 from harmony_runtime.graders.protocol import Turn
+from harmony_runtime.models.masks import GenerationPrompt, Masks, Segment, TrainOn
+from harmony_runtime.models.templates import ChatError, ChatTemplate, adds_bos, plain_template
 
-TrainOn = Literal["last", "all", "everything"]
-
-PLAIN = (
-    "{% for message in messages %}"
-    "{{ message.content }}"
-    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
-    "{% if not loop.last or add_generation_prompt %}{{ '\\n\\n' }}{% endif %}"
-    "{% endfor %}"
-)
-"""`chat_template = "plain"`: turns joined by a blank line, the end token after each completion."""
+__all__ = ["Chat", "ChatError", "Segment", "TrainOn", "adds_bos", "plain_template"]
 
 _PROBE = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-
-
-class Segment(NamedTuple):
-    text: str
-    weight: float
-    """What its tokens count in a loss; 0: they are only read."""
-
-
-class ChatError(ValueError):
-    """A template that cannot be trained on; the text completes the sentence "the chat template …"."""
-
-
-def plain_template(tokenizer: Any) -> str:
-    return "{{ bos_token }}" + PLAIN if adds_bos(tokenizer) else PLAIN
-
-
-def adds_bos(tokenizer: Any) -> bool:
-    """Whether the tokenizer itself begins a text with its BOS."""
-    bos = tokenizer.bos_token_id
-    return bos is not None and tokenizer("a").input_ids[:1] == [bos]
+_SYSTEM = {"role": "system", "content": "be brief"}
 
 
 class Chat:
-    """A tokenizer with its chat template, ready to train on."""
+    """A tokenizer with its chat template, ready to train on and to generate with."""
 
-    def __init__(self, tokenizer: Any, end_tokens: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        end_tokens: Sequence[str],
+        template_args: Mapping[str, Any] | None = None,
+        generation_prompt: GenerationPrompt = "strict",
+    ) -> None:
         self.tokenizer = tokenizer
-        self._end_tokens = end_tokens
-        self._adds_bos = adds_bos(tokenizer)
+        self.end_tokens = tuple(end_tokens)
+        """Those at which generation stops; training ends a completion with one of them."""
+        self._template_args = dict(template_args or {})
+        self._generation_prompt = generation_prompt
+        self._template = ChatTemplate(tokenizer, template_args)
+        self._masks = Masks(tokenizer, self._template, self.end_tokens, generation_prompt)
+        self.adds_bos = adds_bos(tokenizer)
+        """Whether the tokenizer itself begins a text with its BOS."""
+
+    def check_prompt(self) -> None:
+        """Try to ask a question.
+
+        Raises:
+            ChatError: nothing can be generated with this template.
+        """
+        self.prompt(_PROBE[:1])
 
     def check(self) -> None:
-        """Try the template on a question and an answer.
+        """Try to train on a question and an answer.
 
         Raises:
             ChatError: no thread can be trained on with this template.
         """
         self.segments(_PROBE, "last")
 
-    def segments(self, messages: Sequence[Turn], train_on: TrainOn) -> list[Segment]:
-        """The text of a thread in pieces. Pieces are tokenised one by one.
+    def segments(self, turns: Sequence[Turn], train_on: TrainOn) -> list[Segment]:
+        """The text of a thread in pieces, each with its weight.
 
         Raises:
-            ChatError: the template refuses the thread, or what comes before a completion would differ
-                between training and generation.
+            ChatError: the template refuses the thread, leaves a turn out, or what comes before a completion
+                would differ between training and generation.
         """
-        whole = self._render(messages, prompt=False)
-        answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-        pieces: list[Segment] = []
-        done = ""
-        for number in answers[-1:] if train_on == "last" else answers:
-            prompt = self._render(messages[:number], prompt=True)
-            last = number + 1 == len(messages)
-            closed = whole if last else self._render(messages[: number + 1], prompt=False)
-            if not (prompt.startswith(done) and closed.startswith(prompt) and whole.startswith(prompt)):
-                raise ChatError(
-                    "writes a prompt for generation that is not the beginning of the whole thread, so "
-                    "training and generation would see different prompts"
-                )
-            answer = self._up_to_end(closed[len(prompt) :])
-            if not whole.startswith(prompt + answer):
-                raise ChatError("writes a completion differently where turns follow it")
-            pieces += [Segment(prompt[len(done) :], 0.0), Segment(answer, 1.0)]
-            done = prompt + answer
-        pieces.append(Segment(whole[len(done) :], 0.0))
-        everything = train_on == "everything"
-        return [Segment(text, 1.0 if everything else weight) for text, weight in pieces if text]
+        return self._masks.segments(turns, train_on)
 
-    def prompt(self, messages: Sequence[Turn]) -> list[Segment]:
-        """The text that generation begins with, in one piece, as `"last"` has it before a completion.
+    def answers(self, turns: Sequence[Turn], train_on: TrainOn) -> list[int]:
+        """The numbers of the turns that are completions to train on."""
+        return self._masks.answers(turns, train_on)
+
+    def prompt(self, turns: Sequence[Turn]) -> list[Segment]:
+        """The text that generation begins with, in one piece, as `segments` has it before a completion.
 
         Raises:
-            ChatError: the template refuses the thread.
+            ChatError: the template refuses the thread, or leaves a turn out.
         """
-        return [Segment(self._render(messages, prompt=True), 0.0)]
+        return [Segment(self._masks.prompt(turns), 0.0)]
+
+    def pair(
+        self, turns: Sequence[Turn], chosen: Sequence[Turn], rejected: Sequence[Turn]
+    ) -> tuple[list[Segment], list[Segment], list[Segment]]:
+        """A prompt in one piece, and the pieces of two answers behind it, each up to its end token.
+
+        Raises:
+            ChatError: as `segments` does.
+        """
+        prompt = self.prompt(turns)
+        return prompt, self._answer(turns, chosen, prompt), self._answer(turns, rejected, prompt)
 
     def prompts(self, threads: Sequence[Sequence[Turn]]) -> list[list[int]]:
         """The ids that generation begins with, thread by thread.
@@ -108,36 +98,118 @@ class Chat:
         Raises:
             ChatError: the template refuses a thread.
         """
-        return [pieces[0][0] for pieces in self.tokens([self.prompt(messages) for messages in threads])]
+        return [pieces[0][0] for pieces in self.tokens([self.prompt(turns) for turns in threads])]
 
     def tokens(self, threads: Sequence[Sequence[Segment]]) -> list[list[tuple[list[int], float]]]:
-        """The segments' ids, thread by thread."""
-        texts = [segment.text for thread in threads for segment in thread]
-        ids = iter(self.tokenizer(texts, add_special_tokens=False).input_ids if texts else ())
+        """The segments' ids and weights, thread by thread."""
+        if self._reads_on:
+            ids = iter([ids for thread in threads for ids in self._in_context([s.text for s in thread])])
+        else:
+            ids = iter(self._ids([segment.text for thread in threads for segment in thread]))
         tokenised = [[(next(ids), weight) for _, weight in thread] for thread in threads]
-        if self._adds_bos:
+        if self.adds_bos:
             for thread, pieces in zip(threads, tokenised, strict=True):
                 if thread and not thread[0].text.startswith(self.tokenizer.bos_token):
                     pieces[0] = ([self.tokenizer.bos_token_id, *pieces[0][0]], pieces[0][1])
         return tokenised
 
-    def _up_to_end(self, tail: str) -> str:
-        """A completion with its end token, without what the template writes behind it."""
-        for end in self._end_tokens:
-            found = tail.rfind(end)
-            if found >= 0:
-                return tail[: found + len(end)]
-        raise ChatError(
-            f"closes a completion without the end token {self._end_tokens[0]!r}, as in {tail[-40:]!r}, so a "
-            "model trained on it would never end: name the token that closes a completion in `end_token`"
-        )
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        return tuple(self.tokenizer.convert_tokens_to_ids(list(self.end_tokens)))
 
-    def _render(self, messages: Sequence[Turn], *, prompt: bool) -> str:
-        try:
-            # transformers renders in Jinja's sandbox.
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=prompt
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that decides the ids of a thread, today's date only where the template writes it."""
+        return hashlib.sha256(
+            json.dumps(
+                [
+                    self.tokenizer.chat_template,
+                    self._template_args,
+                    self._generation_prompt,
+                    self.end_tokens,
+                    _content(self.tokenizer),
+                    date.today().isoformat() if self._dated else "",
+                ],
+                sort_keys=True,
+                default=str,
+            ).encode()
+        ).hexdigest()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of the template; each completes the sentence "the chat template …"."""
+        notes = []
+        if self._dated:
+            mend = (
+                '`template_args = { date_string = "…" }` fixes it'
+                if "date_string" in json.dumps(self.tokenizer.chat_template)
+                else "a `chat_template` file without `strftime_now` fixes it"
             )
-        except TemplateError as fault:
-            raise ChatError(f"refuses a thread: {fault}") from fault
-        return text
+            notes.append(f"writes today's date into threads, so that tomorrow they are other ones: {mend}")
+        if self._generation_prompt == "as_trained":
+            own, trained = self._template.render(_PROBE[:1], prompt=True), self._masks.prompt(_PROBE[:1])
+            if own != trained:
+                notes.append(
+                    f"would begin a completion by {own[-20:]!r}, and this recipe does by {trained[-20:]!r}, "
+                    "as threads have it: who loads a saved model elsewhere should do so too"
+                )
+        return tuple(notes)
+
+    @cached_property
+    def _dated(self) -> bool:
+        return self._template.dated(_PROBE) or self._template.dated([_SYSTEM, *_PROBE])
+
+    @cached_property
+    def _reads_on(self) -> bool:
+        """Whether a text has other tokens at the beginning than behind another one.
+
+        Tokenizers of SentencePiece's kind put a blank before each text.
+        """
+        whole, line, word = self._ids(["\na", "\n", "a"])
+        return whole != line + word
+
+    def _in_context(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts that follow each other.
+
+        What stands before a text keeps the ids that it has alone, as generation has begun with it; where the
+        tokenizer would join both, the text is tokenised alone.
+        """
+        pieces: list[list[int]] = []
+        before: list[int] = []
+        read = ""
+        for text in texts:
+            (ids,) = self._ids([read + text])
+            if ids[: len(before)] != before:
+                read, before = "", []
+                (ids,) = self._ids([text])
+            pieces.append(ids[len(before) :])
+            read, before = read + text, ids
+        return pieces
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = (
+            self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+        )
+        return ids
+
+    def _answer(
+        self, turns: Sequence[Turn], answer: Sequence[Turn], prompt: Sequence[Segment]
+    ) -> list[Segment]:
+        answers = [number for number, turn in enumerate(answer, len(turns)) if turn["role"] == "assistant"]
+        pieces = self._masks.cut([*turns, *answer], answers)
+        if pieces[:1] != prompt[:1]:
+            raise ChatError("writes other words before an answer than before none, or the answer comes later")
+        last = max((number for number, piece in enumerate(pieces) if piece.weight), default=0)
+        return pieces[1 : last + 1]
+
+
+def _content(tokenizer: Any) -> Any:
+    """What tells a tokenizer from others."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        known: Any = tokenizer.get_vocab()
+    else:
+        text = backend.to_str()
+        # Before that stand padding and truncation: what was asked of it last, and no part of it.
+        known = text[text.index('"added_tokens"') :]
+    return [type(tokenizer).__name__, known, tokenizer.special_tokens_map, adds_bos(tokenizer)]

@@ -3,61 +3,44 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from harmony_compiler.graph.models import ScratchModel
-from harmony_runtime.context import DTYPES
+from harmony_compiler.store.adapters import OWN_BASE
+from harmony_runtime.context import DTYPES, seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
-from harmony_runtime.models.blueprint import Blueprint, unreadable
+from harmony_runtime.models import adapters
+from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models.origins import (
+    Adapted,
+    Base,
+    Fresh,
+    Grown,
+    Merged,
+    New,
+    Origin,
+    Pretrained,
+    address,
+    merged,
+)
+from harmony_runtime.models.reading import refuse_missing, unreadable
 from harmony_runtime.models.scratch import initial_weights
 
 
 def load(blueprint: Blueprint) -> PreTrainedModel:
-    """The model, in the type of weights that its settings name."""
-    settings, weights = blueprint.settings, blueprint.weights
-    dtype = DTYPES[settings.dtype]
-    options = {} if settings.attention == "auto" else {"attn_implementation": settings.attention}
+    """The model, in the type of weights that its settings name. Where it carries an adapter, only that is
+    trained."""
     with machine_faults(f"loading a model ({blueprint.place.removesuffix(': ')})"):
-        if isinstance(weights, ScratchModel):
-            try:
-                model = initial_weights(blueprint.config, weights.seed, **options).to(dtype)
-            except (ImportError, ValueError) as fault:
-                raise RunFailed(f"{blueprint.place}the model cannot be made: {fault}") from fault
-        else:
-            try:
-                model, report = AutoModelForCausalLM.from_pretrained(
-                    weights.name,
-                    config=blueprint.config,
-                    dtype=dtype,
-                    # A pickle is code of whoever wrote it: such weights are refused.
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    **weights.options,
-                    **options,
-                )
-            except (OSError, ValueError, ImportError, SafetensorError) as fault:
-                raise RunFailed(
-                    unreadable(fault, "weights (safetensors)", weights.name, blueprint.place)
-                ) from fault
-            except RuntimeError as fault:
-                if "mismatch" not in str(fault):
-                    raise
-                raise RunFailed(
-                    f"{blueprint.place}the weights in {weights.name} have other shapes than its "
-                    "configuration says"
-                ) from fault
-            if missing := sorted(report["missing_keys"]):
-                # transformers would fill them with random numbers and go on.
-                raise RunFailed(
-                    f"{blueprint.place}the weights in {weights.name} lack {len(missing)} tensors that the "
-                    f"configuration asks for, such as `{missing[0]}`"
-                )
+        model = _made(blueprint.weights, blueprint)
     model.generation_config = blueprint.generation
-    if settings.gradient_checkpointing:
+    if blueprint.settings.gradient_checkpointing:
         with warnings.catch_warnings():
             # It has a newer name, which the oldest versions that we take do not know.
             warnings.simplefilter("ignore", FutureWarning)
@@ -65,11 +48,140 @@ def load(blueprint: Blueprint) -> PreTrainedModel:
     return model
 
 
-def write(model: PreTrainedModel, blueprint: Blueprint, folder: Path) -> None:
-    """Weights as safetensors, configuration, generation settings, tokenizer and chat template."""
-    model.save_pretrained(folder)
+def _made(origin: Origin, blueprint: Blueprint) -> PreTrainedModel:
+    match origin:
+        case New():
+            return _new(origin, blueprint)
+        case Pretrained():
+            return _pretrained(origin, blueprint)
+        case Grown(of=base, embeddings=embeddings):
+            model = _made(base, blueprint)
+            with seeded_globally(0, "new embeddings"):
+                model.resize_token_embeddings(embeddings)
+            return model
+        case Fresh(base=base, lora=lora):
+            return adapters.fresh(_made(base, blueprint), lora)
+        case Adapted(base=base, folder=folder):
+            return _read_adapter(adapters.read, base, folder, blueprint)
+        case Merged(of=Adapted(base=base, folder=folder)):
+            return _read_adapter(adapters.merge, base, folder, blueprint)
+
+
+def _new(origin: New, blueprint: Blueprint) -> PreTrainedModel:
+    try:
+        model = initial_weights(origin.config, origin.seed, **_attention(blueprint))
+    except (ImportError, ValueError) as fault:
+        raise RunFailed(f"{blueprint.place}the model cannot be made: {fault}") from fault
+    return model.to(DTYPES[blueprint.settings.dtype])
+
+
+def _pretrained(origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
+    named: list[str] = getattr(origin.config, "architectures", None) or []
+    for name in named:
+        if name.endswith("ForSequenceClassification"):
+            # transformers would leave its head out, and put another one on.
+            raise RunFailed(
+                f"{blueprint.place}{origin.name} holds a {name}, which scores texts and writes none"
+            )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            origin.name,
+            config=origin.config,
+            dtype=DTYPES[blueprint.settings.dtype],
+            # A pickle is code of whoever wrote it: such weights are refused.
+            use_safetensors=True,
+            output_loading_info=True,
+            **origin.options,
+            **_attention(blueprint),
+        )
+    except (OSError, ValueError, ImportError, SafetensorError) as fault:
+        raise RunFailed(unreadable(fault, "weights (safetensors)", origin.name, blueprint.place)) from fault
+    except RuntimeError as fault:
+        if "mismatch" not in str(fault):
+            raise
+        raise RunFailed(
+            f"{blueprint.place}the weights in {origin.name} have other shapes than its configuration says"
+        ) from fault
+    refuse_missing(report, origin.name, blueprint.place)
+    return model
+
+
+def _read_adapter(
+    read: Callable[[PreTrainedModel, Path], PreTrainedModel], base: Base, folder: Path, blueprint: Blueprint
+) -> PreTrainedModel:
+    model = _made(base, blueprint)
+    try:
+        return read(model, folder)
+    except (OSError, ValueError, KeyError, SafetensorError) as fault:
+        reason = str(fault).strip().partition("\n")[0]
+        raise RunFailed(f"{blueprint.place}the adapter in {folder} cannot be read: {reason}") from fault
+    except RuntimeError as fault:
+        if "mismatch" not in str(fault):
+            raise
+        raise RunFailed(
+            f"{blueprint.place}the adapter in {folder} has other shapes than its base: they do not belong "
+            "together"
+        ) from fault
+
+
+def _attention(blueprint: Blueprint) -> dict[str, Any]:
+    named = blueprint.settings.attention
+    return {} if named == "auto" else {"attn_implementation": named}
+
+
+def write(
+    model: PreTrainedModel,
+    blueprint: Blueprint,
+    folder: Path,
+    place: Path | None = None,
+    passing: Sequence[Path] = (),
+) -> str | None:
+    """Weights as safetensors, configuration, generation settings, tokenizer and chat template.
+
+    Of a model that carries an adapter that is the adapter, and its base where that has no lasting address:
+    what stands in a folder of `passing` has none. `place` is where the folder will stand. Gives the address
+    of the adapter's base, "" where it stands beside; None where there is no adapter.
+    """
     blueprint.tokenizer.save_pretrained(folder)
+    if not isinstance(blueprint.weights, Adapted | Fresh):
+        model.save_pretrained(folder)
+        return None
+    blueprint.generation.save_pretrained(folder)
+    base = blueprint.weights.base
+    name, revision = address(base, passing) or ("", None)
+    adapters.write(model, folder, name, revision)
+    if not name:
+        alone = load(replace(blueprint, weights=base))
+        alone.save_pretrained(folder / OWN_BASE)
+        blueprint.tokenizer.save_pretrained(folder / OWN_BASE)
+        adapters.settle_base(folder, place or folder)
+    return name
+
+
+def write_saved(
+    blueprint: Blueprint, folder: Path, *, merge: bool = False, passing: Sequence[Path] = ()
+) -> tuple[Literal["full", "adapter", "merged"], str]:
+    """Write a model that `save` names: what kind of weights that is, and `write`'s address of a base."""
+    blueprint = blueprint.settled()
+    carries = isinstance(blueprint.weights, Adapted | Fresh)
+    if carries and merge:
+        blueprint = replace(blueprint, weights=merged(blueprint.weights))
+    base = write(load(blueprint), blueprint, folder, passing=passing)
+    kind: Literal["full", "merged"] = "merged" if carries else "full"
+    return (kind, "") if base is None else ("adapter", base)
 
 
 def trained_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@contextmanager
+def answering(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout is off; afterwards each module is as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -10,8 +10,7 @@ draws. The model may be one in training: its weights are used as they are, and d
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from transformers import PreTrainedModel
 from harmony_compiler.graph.settings import Sampling
 from harmony_runtime.context import Context, stream
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models.weights import answering
 from harmony_runtime.rollout.cache import bytes_a_token, cache_for
 from harmony_runtime.rollout.drawing import draw
 from harmony_runtime.rollout.engine import Completion, StopReason
@@ -70,7 +70,7 @@ class LocalEngine:
             return []
         size = self._batch_size(max(len(prompts[c // n]) for c in numbers), sampling.max_tokens)
         completions: list[Completion] = []
-        with torch.no_grad(), _evaluating(self._model), self._context.arithmetic(self._dtype):
+        with torch.no_grad(), answering(self._model), self._context.arithmetic(self._dtype):
             for start in range(0, len(numbers), size):
                 batch = numbers[start : start + size]
                 asked = sorted({c // n for c in batch})
@@ -218,15 +218,3 @@ class _Reader:
 def _uniforms(count: int, seed: int, number: int, step: int) -> Tensor:
     """The random numbers of a completion, one a token: float64, in [0, 1)."""
     return torch.rand(count, dtype=torch.float64, generator=stream(seed, f"completion {number}", step))
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout is off; afterwards each module is as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

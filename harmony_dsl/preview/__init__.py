@@ -1,0 +1,1 @@
+"""What `harmonyc preview` shows: the same words for a terminal and for a page."""

@@ -1,0 +1,123 @@
+"""Scalar heads: one number a token, on the hidden states of a language model.
+
+A critic is a language model with a new head; a reward model is a checkpoint that was trained with one.
+"""
+
+# Names of tensors end in their shape: B rows, T tokens, D hidden units.
+# ruff: noqa: N806
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from harmony_runtime.context import DTYPES, seeded_globally
+from harmony_runtime.failures import RunFailed, machine_faults
+from harmony_runtime.models import weights
+from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models.origins import Pretrained
+from harmony_runtime.models.reading import refuse_missing, unreadable
+
+FILE = "scalar_head.safetensors"
+
+
+class Scalar(nn.Module):
+    """A language model without its output head, and a linear layer that gives one number a token.
+
+    The layer is kept and computed in float32, whatever the type of the weights below: values are regressed
+    on, and 8 bits would not hold them apart.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head.float()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """float32 of shape BT."""
+        hidden_BTD = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
+        with torch.autocast(hidden_BTD.device.type, enabled=False):
+            values_BT: Tensor = self.head(hidden_BTD.float()).squeeze(-1)
+        return values_BT
+
+    def save_head(self, folder: Path) -> None:
+        """The layer alone: what stands below it is a model like any other."""
+        save_file({name: held.contiguous() for name, held in self.head.state_dict().items()}, folder / FILE)
+
+    def load_head(self, folder: Path) -> None:
+        """Read what `save_head` wrote."""
+        try:
+            self.head.load_state_dict(load_file(folder / FILE))
+        except (OSError, RuntimeError, SafetensorError) as fault:
+            reason = str(fault).strip().partition("\n")[0]
+            raise RunFailed(f"the scalar head in {folder} cannot be read: {reason}") from fault
+
+
+def critic(blueprint: Blueprint, seed: int) -> Scalar:
+    """A model with a new head: small random weights, the same for the same seed.
+
+    Where the model carries an adapter, that and the head are trained.
+    """
+    model = weights.load(blueprint)
+    size = model.config.get_text_config().hidden_size
+    head = nn.Linear(size, 1)
+    with seeded_globally(seed, "scalar head"):
+        # Values begin near 0, where the returns of a policy that knows nothing yet are.
+        nn.init.normal_(head.weight, std=1 / math.sqrt(size + 1))
+    nn.init.zeros_(head.bias)
+    return Scalar(_backbone(model), head)
+
+
+def reward_model(blueprint: Blueprint) -> Scalar:
+    """A checkpoint for the classification of sequences that has one label, which is the reward.
+
+    Raises:
+        RunFailed: it is something else, or cannot be read.
+    """
+    where, origin = blueprint.place, blueprint.weights
+    if not isinstance(origin, Pretrained) or not is_reward_model(origin.config):
+        raise RunFailed(
+            f"{where}this is no reward model: its `config.json` must name a model for the classification of "
+            "sequences with one label (`num_labels = 1`)"
+        )
+    with machine_faults(f"loading a model ({where.removesuffix(': ')})"):
+        try:
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                origin.name,
+                config=origin.config,
+                dtype=DTYPES[blueprint.settings.dtype],
+                use_safetensors=True,
+                output_loading_info=True,
+                **origin.options,
+            )
+        except (OSError, ValueError, ImportError, SafetensorError) as fault:
+            raise RunFailed(unreadable(fault, "weights (safetensors)", origin.name, where)) from fault
+    refuse_missing(report, origin.name, where)
+    head = getattr(model, "score", None)
+    if not isinstance(head, nn.Linear):
+        raise RunFailed(
+            f"{where}{type(model).__name__} keeps its head in a way that this version does not know",
+            exit_code=2,
+        )
+    return Scalar(_backbone(model), head)
+
+
+def is_reward_model(config: Any) -> bool:
+    named = getattr(config, "architectures", None) or ()
+    return any(name.endswith("ForSequenceClassification") for name in named) and config.num_labels == 1
+
+
+def _backbone(model: PreTrainedModel) -> nn.Module:
+    """The network below the head."""
+    backbone = getattr(model, model.base_model_prefix)
+    assert isinstance(backbone, nn.Module)
+    return backbone
