@@ -129,7 +129,7 @@ def tokenised_twice(here: Path, rows: Path, tokenizer: str) -> tuple[float, floa
     from harmony_compiler.graph.values import Ref
     from harmony_compiler.store.cache import HASHES
     from harmony_compiler.store.hashes import Hashes
-    from harmony_runtime.data.tokens import tokens_of
+    from harmony_runtime.data.tokens.trained import tokens_of
     from harmony_runtime.models.blueprint import Blueprints
     from harmony_runtime.rooms import Desk
     from harmony_runtime.watch import Silent

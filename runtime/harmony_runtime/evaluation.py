@@ -8,7 +8,7 @@ from time import perf_counter
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.data.prompts import Prompts, prompts_of
+from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.graders.panel import Panel, measured
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint

@@ -28,13 +28,13 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_grammar.diagnostics import Diagnostic
-from harmony_runtime.data.cache import MANY
-from harmony_runtime.data.pairs import pairs_of
-from harmony_runtime.data.prompts import prompts_of
-from harmony_runtime.data.proofs import Proof, Unproven
 from harmony_runtime.data.shown import Eyes, ShownRow, room_of, shown_row
-from harmony_runtime.data.threads import Threads, threads_of
-from harmony_runtime.data.tokens import tokens_of
+from harmony_runtime.data.tokens.cache import MANY
+from harmony_runtime.data.tokens.pairs import pairs_of
+from harmony_runtime.data.tokens.prompts import prompts_of
+from harmony_runtime.data.tokens.proofs import Proof, Unproven
+from harmony_runtime.data.tokens.trained import tokens_of
+from harmony_runtime.data.turns.threads import Threads, threads_of
 from harmony_runtime.failures import RunFailed, machine_faults, place
 from harmony_runtime.models.blueprint import Blueprint, Blueprints
 from harmony_runtime.rooms import Desk

@@ -32,7 +32,7 @@ from harmony_runtime import registry as saved_models
 from harmony_runtime.algorithms.loop import Stage
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.context import Context
-from harmony_runtime.data.sources import registered
+from harmony_runtime.data.rows.sources import registered
 from harmony_runtime.evaluation import Evaluation
 from harmony_runtime.failures import RunFailed, machine_faults, place
 from harmony_runtime.folders import whole

@@ -122,7 +122,7 @@ def test_a_run_fills_the_cache_and_the_next_one_uses_it(
     def opened(*_: object) -> None:
         raise AssertionError("a source was opened")
 
-    monkeypatch.setattr("harmony_runtime.data.sources.RawRows._source", opened)
+    monkeypatch.setattr("harmony_runtime.data.rows.sources.RawRows._source", opened)
     assert harmonyc("run", recipe, "--set", "key=other").code == 0
     assert [entry.key for entry in entries(cache)] == [entry.key]
 

@@ -75,7 +75,7 @@ def test_it_shows_the_very_tokens_that_training_reads(
     train_on: str, harmonyc: Harmonyc, write: Write
 ) -> None:
     from harmony_runtime import preview
-    from harmony_runtime.data.tokens import TokenRows
+    from harmony_runtime.data.tokens.trained import TokenRows
 
     write(("dataset = sums", f'dataset = sums\n  train_on = "{train_on}"'))
     read: list[TokenRows] = []
@@ -238,7 +238,7 @@ def test_what_was_looked_at_is_ready_for_the_run(
     harmonyc: Harmonyc, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second time, no row is read but those that are shown and proven."""
-    from harmony_runtime.data.sources import RawRows
+    from harmony_runtime.data.rows.sources import RawRows
 
     write()
     first = harmonyc("preview", "small.recipe", "--rows", "1")

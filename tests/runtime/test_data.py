@@ -18,7 +18,7 @@ from runtime_support import DATA, Told, graph_of, json_lines, sums, tiny, traini
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.threads import each, threads_of
+from harmony_runtime.data.turns.threads import each, threads_of
 from harmony_runtime.failures import RunFailed
 
 Refused = Callable[..., RunFailed]

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from runtime_support import DATA, graph_of, training
 
 from harmony_compiler.graph.datasets import HubRows
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.rows.sources import RawRows
 from harmony_runtime.failures import RunFailed
 
 

@@ -15,9 +15,9 @@ from harmony_compiler.graph.datasets import JsonLines, LiteralRows
 from harmony_compiler.graph.settings import AllColumns, Column
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.places import place_of
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.threads import RowPair, RowThread, Threads, each, threads_of
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.turns.places import place_of
+from harmony_runtime.data.turns.threads import RowPair, RowThread, Threads, each, threads_of
 from harmony_runtime.failures import RunFailed
 
 USER, ANSWER = {"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}

@@ -15,8 +15,8 @@ from harmony_compiler.graph.datasets import LiteralRows, Mix
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Percent, Ref
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.mixture import drawn
-from harmony_runtime.data.threads import Threads, each, threads_of
+from harmony_runtime.data.turns.mixture import drawn
+from harmony_runtime.data.turns.threads import Threads, each, threads_of
 from harmony_runtime.failures import RunFailed
 
 MIX = Ref("mix")

@@ -11,7 +11,7 @@ from runtime_support import DATA, MODEL, Told, desk_of, graph_of, json_lines, ti
 from test_chat import CHARS
 
 from harmony_compiler.graph.datasets import Rows
-from harmony_runtime.data.pairs import PairRows, Side, pairs_of
+from harmony_runtime.data.tokens.pairs import PairRows, Side, pairs_of
 from harmony_runtime.failures import RunFailed
 
 ITEMS = [{"q": "1" * length, "good": "yes", "bad": "n" * length} for length in (1, 3, 9)]

@@ -12,7 +12,7 @@ from test_chat import CHARS, THREAD
 from transformers import AutoTokenizer
 
 from harmony_compiler.graph.datasets import LiteralRows, Rows
-from harmony_runtime.data.prompts import Prompts, prompts_of
+from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chat import Chat, plain_template
 

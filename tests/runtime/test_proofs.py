@@ -13,10 +13,18 @@ from test_chat_masks import BARE, CLOSED, TRIMMED, chat, sentencepiece, turns
 from tokenizers import normalizers
 from tokenizers.processors import TemplateProcessing
 
-from harmony_runtime.data.proofs import SAMPLE, Pieces, Proof, Proofs, Unproven, proven, refuse_unproven
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.threads import RowPair, RowThread
-from harmony_runtime.data.tokens import tokens_of
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.tokens.proofs import (
+    SAMPLE,
+    Pieces,
+    Proof,
+    Proofs,
+    Unproven,
+    proven,
+    refuse_unproven,
+)
+from harmony_runtime.data.tokens.trained import tokens_of
+from harmony_runtime.data.turns.threads import RowPair, RowThread
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chars import chars_tokenizer
 from harmony_runtime.models.chat import Chat, TrainOn

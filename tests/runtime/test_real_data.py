@@ -12,7 +12,7 @@ from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_grammar.source import Source
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.threads import RowPair, RowThread, each, threads_of
+from harmony_runtime.data.turns.threads import RowPair, RowThread, each, threads_of
 
 SHARED = ROOT.parent / "shared" / "data"
 FOLDERS = ("gsm8k", "sft", "chat", "preference")

@@ -17,9 +17,9 @@ from harmony_compiler.graph.types import RowKind
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.guesses import unmapped
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.recognition import FirstRows, wanted_kind
-from harmony_runtime.data.sources import RawRows
-from harmony_runtime.data.threads import RowPair, RowThread, each, threads_of
+from harmony_runtime.data.rows.sources import RawRows
+from harmony_runtime.data.turns.recognition import FirstRows, wanted_kind
+from harmony_runtime.data.turns.threads import RowPair, RowThread, each, threads_of
 from harmony_runtime.failures import RunFailed
 
 USER, ANSWER = {"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}

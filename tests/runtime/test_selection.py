@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from runtime_support import DATA, graph_of
 
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.rows.sources import RawRows
 from harmony_runtime.failures import RunFailed
 
 N = ("read", "column", "n")

@@ -20,8 +20,8 @@ from runtime_support import DATA, graph_of
 from harmony_compiler.graph.datasets import Csv, Json, JsonLines, LiteralRows, Parquet, RegistryRows, Rows
 from harmony_compiler.store import streams
 from harmony_compiler.store.datasets import add
-from harmony_runtime.data.lines import Lines
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.rows.lines import Lines
+from harmony_runtime.data.rows.sources import RawRows
 from harmony_runtime.failures import RunFailed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -206,7 +206,7 @@ def test_lines_stand_where_a_simple_reader_finds_them(
         if line.strip()
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harmony_runtime.data.lines._CHUNK", chunk)
+        patch.setattr("harmony_runtime.data.rows.lines._CHUNK", chunk)
         lines = Lines(BytesIO(data), "x", None)
         found = [(lines[n].text, lines[n].line) for n in range(len(lines))]
     assert found == expected

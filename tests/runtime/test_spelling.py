@@ -9,7 +9,7 @@ import pytest
 from runtime_support import GPT2
 from transformers import AutoTokenizer
 
-from harmony_runtime.data.tokens import unknown_id
+from harmony_runtime.data.tokens.trained import unknown_id
 from harmony_runtime.models.chars import chars_tokenizer
 from harmony_runtime.models.chat import Chat, Segment
 from harmony_runtime.models.spelling import Speller, Token

@@ -20,9 +20,9 @@ from harmony_compiler.graph.datasets import JsonLines, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.store.cache import entries, tokens_folder
-from harmony_runtime.data import cache
-from harmony_runtime.data.sources import RawRows
-from harmony_runtime.data.tokens import TokenRows, tokens_of
+from harmony_runtime.data.rows.sources import RawRows
+from harmony_runtime.data.tokens import cache
+from harmony_runtime.data.tokens.trained import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chat import Segment, TrainOn
 
@@ -326,14 +326,14 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_tokens import everything, graph
 from runtime_support import DATA, MODEL, desk_of, sums
-from harmony_runtime.data import tokens
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.tokens import trained
+from harmony_runtime.data.rows.sources import RawRows
 source = RawRows._source
 RawRows._source = lambda self: (print("opened"), source(self))[1]
 desk = desk_of(graph(sums()), Path(sys.argv[1]))
 print("ready", flush=True)
 input()
-print(everything(tokens.tokens_of(desk, DATA, desk.blueprints.of(MODEL), "last")))
+print(everything(trained.tokens_of(desk, DATA, desk.blueprints.of(MODEL), "last")))
 """
 
 

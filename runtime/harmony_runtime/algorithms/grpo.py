@@ -32,7 +32,7 @@ from harmony_runtime.algorithms.losses import (
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.context import stream
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.prompts import Prompts, prompts_of
+from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import place
 from harmony_runtime.graders.panel import Panel, measured
 from harmony_runtime.models import weights

@@ -17,7 +17,7 @@ from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.order import Order, micro_batches
-from harmony_runtime.data.tokens import TokenRows, tokens_of
+from harmony_runtime.data.tokens.trained import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint

@@ -13,9 +13,9 @@ from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.node import Node
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.data.faults import Faults, ThreadRefused
-from harmony_runtime.data.proofs import SAMPLE, Proof, Proofs
-from harmony_runtime.data.threads import OnTooLong, RowPair, RowThread, Threads
-from harmony_runtime.data.tokens import unknown_id
+from harmony_runtime.data.tokens.proofs import SAMPLE, Proof, Proofs
+from harmony_runtime.data.tokens.trained import unknown_id
+from harmony_runtime.data.turns.threads import OnTooLong, RowPair, RowThread, Threads
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.models.blueprint import Blueprint

@@ -12,7 +12,7 @@ from typing import Any
 
 from harmony_compiler.graph.settings import Sampling
 from harmony_runtime.context import Context
-from harmony_runtime.data.prompts import Prompt
+from harmony_runtime.data.tokens.prompts import Prompt
 from harmony_runtime.graders.answered import grade_json
 from harmony_runtime.graders.panel import Panel, Verdict
 from harmony_runtime.graders.protocol import Sample

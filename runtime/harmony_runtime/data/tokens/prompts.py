@@ -12,12 +12,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.data.cache import IDS, TEXT, Table, Writer, kept
 from harmony_runtime.data.faults import Faults, PromptTooLong, ThreadRefused
-from harmony_runtime.data.lengths import say_lengths
-from harmony_runtime.data.proofs import Proof, Proofs, proven
-from harmony_runtime.data.threads import RowThread, Threads
-from harmony_runtime.data.tokens import offered, say_unknown, tokenised, unknown_id
+from harmony_runtime.data.tokens.cache import IDS, TEXT, Table, Writer, kept
+from harmony_runtime.data.tokens.lengths import say_lengths
+from harmony_runtime.data.tokens.proofs import Proof, Proofs, proven
+from harmony_runtime.data.tokens.trained import offered, say_unknown, tokenised, unknown_id
+from harmony_runtime.data.turns.threads import RowThread, Threads
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.models.blueprint import Blueprint

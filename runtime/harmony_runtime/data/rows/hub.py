@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as arrow
 
 from harmony_compiler.graph.datasets import HubRows
-from harmony_runtime.data.arrow import refuse_unsayable, rows_of
-from harmony_runtime.data.lines import Place, Spool
-from harmony_runtime.data.rows import RawRow
+from harmony_runtime.data.rows.arrow import refuse_unsayable, rows_of
+from harmony_runtime.data.rows.lines import Place, Spool
+from harmony_runtime.data.rows.raw import RawRow
 from harmony_runtime.failures import RunFailed
 
 _FIRST_ROWS = re.compile(r"\s*(?P<split>[\w.]+)\s*(\[\s*0?\s*:\s*(?P<stop>[\d_]+)\s*\]\s*)?", re.ASCII)

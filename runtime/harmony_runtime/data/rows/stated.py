@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from harmony_compiler.graph.column_types import fits, read_type_text, type_of_values, type_text
 from harmony_compiler.graph.types import JSON
 from harmony_runtime.data.faults import Faults, StatedOtherwise
-from harmony_runtime.data.selection import Source
+from harmony_runtime.data.rows.selection import Source
 
 LOOKED_AT = 1000
 """So many rows are looked at."""

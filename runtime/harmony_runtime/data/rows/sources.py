@@ -15,11 +15,11 @@ from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.datasets import SavedDataset, dataset_at
 from harmony_compiler.store.home import home
-from harmony_runtime.data.formats import rows_in
-from harmony_runtime.data.hub import Hub
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.selection import Selection, Source, select, slices_of
-from harmony_runtime.data.stated import check_stated
+from harmony_runtime.data.rows.formats import rows_in
+from harmony_runtime.data.rows.hub import Hub
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.rows.selection import Selection, Source, select, slices_of
+from harmony_runtime.data.rows.stated import check_stated
 from harmony_runtime.failures import RunFailed, place
 
 

@@ -9,8 +9,8 @@ from harmony_compiler.graph.datasets import MAPPED, Rows, kind_of_rows
 from harmony_compiler.graph.settings import AllColumns, Column
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.data.faults import Faults, TemplateFailed, UnequalPrompts, UnfitThread
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.turns import TurnColumn, TurnsFaultError
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.turns.columns import TurnColumn, TurnsFaultError
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.templates import Template, TemplateFaultError

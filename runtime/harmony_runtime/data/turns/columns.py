@@ -17,8 +17,8 @@ from harmony_compiler.store.layouts import OWN_ROLES, UnknownRole, roles_to_add
 from harmony_compiler.store.rows import kind_of
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_runtime.data.faults import FaultyTurn
-from harmony_runtime.data.places import place_of
-from harmony_runtime.data.rows import RawRow
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.turns.places import place_of
 from harmony_runtime.graders.protocol import Turn
 
 KEPT = ("name", "tool_call_id", "reasoning_content")

@@ -36,8 +36,8 @@ from harmony_compiler.store.cache import ABOUT, HASHES, LOCKS, read_about, sweep
 from harmony_compiler.store.hashes import Hashes
 from harmony_grammar.records import replace
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.proofs import refuse_unproven, say_proofs
-from harmony_runtime.data.threads import Threads, threads_of
+from harmony_runtime.data.tokens.proofs import refuse_unproven, say_proofs
+from harmony_runtime.data.turns.threads import Threads, threads_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.folders import whole
 from harmony_runtime.models.chat import Chat

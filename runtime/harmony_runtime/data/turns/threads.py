@@ -16,12 +16,12 @@ from harmony_compiler.graph.datasets import Mix, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.mapping import RowMapping
-from harmony_runtime.data.mixture import Drawn, drawn
-from harmony_runtime.data.recognition import every_token_is_trained, mapped
-from harmony_runtime.data.rows import RawRow
-from harmony_runtime.data.selection import shuffled_and_limited
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.rows.raw import RawRow
+from harmony_runtime.data.rows.selection import shuffled_and_limited
+from harmony_runtime.data.rows.sources import RawRows
+from harmony_runtime.data.turns.mapping import RowMapping
+from harmony_runtime.data.turns.mixture import Drawn, drawn
+from harmony_runtime.data.turns.recognition import every_token_is_trained, mapped
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.graders.protocol import Thread, Turn
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.data.cache import IDS, ROWS, WEIGHTS, Table, Writer, kept
 from harmony_runtime.data.faults import Faults, RowTooLong, ThreadRefused
-from harmony_runtime.data.lengths import Counts, say_lengths
-from harmony_runtime.data.proofs import Proof, Proofs, proven
-from harmony_runtime.data.threads import OnTooLong, RowThread, Threads
+from harmony_runtime.data.tokens.cache import IDS, ROWS, WEIGHTS, Table, Writer, kept
+from harmony_runtime.data.tokens.lengths import Counts, say_lengths
+from harmony_runtime.data.tokens.proofs import Proof, Proofs, proven
+from harmony_runtime.data.turns.threads import OnTooLong, RowThread, Threads
 from harmony_runtime.failures import place
 from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.models.blueprint import Blueprint

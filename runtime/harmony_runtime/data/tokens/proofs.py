@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
-from harmony_runtime.data.threads import RowPair, RowThread
+from harmony_runtime.data.turns.threads import RowPair, RowThread
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.protocol import Turn
 from harmony_runtime.models.chat import Chat, ChatError, Segment, TrainOn

@@ -20,7 +20,7 @@ from harmony_compiler.store.guesses import UnmappedRows, mend, unmapped
 from harmony_compiler.store.layouts import recognised
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.records import replace
-from harmony_runtime.data.sources import RawRows
+from harmony_runtime.data.rows.sources import RawRows
 from harmony_runtime.failures import RunFailed, place
 
 SEEN = 1_000

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.data.cache import IDS, WEIGHTS, Table, Writer, kept
 from harmony_runtime.data.faults import Faults, RowTooLong
-from harmony_runtime.data.lengths import say_lengths
-from harmony_runtime.data.proofs import Proof, Proofs, proven
-from harmony_runtime.data.threads import RowPair, Threads
-from harmony_runtime.data.tokens import (
+from harmony_runtime.data.tokens.cache import IDS, WEIGHTS, Table, Writer, kept
+from harmony_runtime.data.tokens.lengths import say_lengths
+from harmony_runtime.data.tokens.proofs import Proof, Proofs, proven
+from harmony_runtime.data.tokens.trained import (
     Pieces,
     cut,
     offered,
@@ -25,6 +24,7 @@ from harmony_runtime.data.tokens import (
     tokenised,
     unknown_id,
 )
+from harmony_runtime.data.turns.threads import RowPair, Threads
 from harmony_runtime.failures import place
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.chat import Chat, Segment

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from harmony_grammar.source import Span
-from harmony_runtime.data.rows import RawRow
+from harmony_runtime.data.rows.raw import RawRow
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _READ = json.JSONDecoder().raw_decode

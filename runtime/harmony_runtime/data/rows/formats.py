@@ -20,9 +20,9 @@ from harmony_compiler.graph.datasets import Csv, Files, Json, JsonLines, Parquet
 from harmony_compiler.store.files import GZIP
 from harmony_compiler.store.streams import Row, csv_records, json_items
 from harmony_compiler.store.tables import Fault
-from harmony_runtime.data.arrow import refuse_unsayable, rows_of
 from harmony_runtime.data.faults import Faults
-from harmony_runtime.data.lines import Lines, Place, Spool
+from harmony_runtime.data.rows.arrow import refuse_unsayable, rows_of
+from harmony_runtime.data.rows.lines import Lines, Place, Spool
 from harmony_runtime.failures import RunFailed
 
 _BATCH = 1000

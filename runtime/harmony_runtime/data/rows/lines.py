@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy
 
 from harmony_compiler.store.streams import Row
-from harmony_runtime.data.rows import RawRow
+from harmony_runtime.data.rows.raw import RawRow
 
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1024 * 1024
