@@ -135,10 +135,7 @@ def _fields(graph: Graph, ref: Ref) -> Iterator[str]:
 def _shown(value: Any, graph: Graph) -> str:
     match value:
         case Constructor():
-            fields = ", ".join(
-                f"{name} = {_shown(getattr(value, name), graph)}" for name in schema(type(value))
-            )
-            return f"{value.constructor} {{ {fields} }}"
+            return _settings(value, graph)
         case str() if value in graph.nodes:
             return name_of(graph, Ref(value))
         case {"node": ref}:
@@ -155,6 +152,14 @@ def _shown(value: Any, graph: Graph) -> str:
             return "{ " + ", ".join(f"{key} = {_shown(item, graph)}" for key, item in value.items()) + " }"
         case _:
             return str(value)
+
+
+def _settings(value: Constructor, graph: Graph) -> str:
+    held = {name: getattr(value, name) for name in schema(type(value))}
+    argument = held.pop(value.argument) if value.argument else None
+    fields = ", ".join(f"{name} = {_shown(it, graph)}" for name, it in held.items() if it is not None)
+    called = value.constructor if argument is None else f"{value.constructor}({_shown(argument, graph)})"
+    return f"{called} {{ {fields} }}" if fields else called
 
 
 def _list(items: tuple[Any, ...] | list[Any], graph: Graph) -> str:
