@@ -64,7 +64,7 @@ def test_what_is_added_is_listed_shown_and_removed(harmonyc: Harmonyc, house: Pa
     [
         ("a.csv", b"question\n1+1\n"),
         ("a.JSON", b'[{"question": "1+1"}]'),
-        ("a.jsonl.gz", gzip.compress(b'{"question": "1+1"}\n')),
+        ("a.jsonl.gz", gzip.compress(b'{"question": "1+1"}\n', mtime=0)),
     ],
 )
 def test_the_name_tells_the_format(name: str, data: bytes, harmonyc: Harmonyc, house: Path) -> None:
