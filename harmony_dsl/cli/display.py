@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _MIN_GAP, _MAX_GAP, _SHARE = 2.0, 60.0, 0.1
 """Plain lines come at every tenth of a stage, but not within 2 seconds, and at least once a minute."""
 
+_ROWS_GAP = 10.0
+"""Seconds between two plain lines about the rows of a large dataset."""
+
 _WIDTH = 80
 """Tables and the live display are no wider than this: a bar across a wide screen is no easier to read."""
 
@@ -57,6 +60,7 @@ class Display:
         self._saved: list[tuple[str, Path]] = []
         self._summary: Summary | None = None
         self._printed_step, self._printed_at = 0, 0.0
+        self._reading = ""
 
     # What the runtime tells.
 
@@ -68,6 +72,10 @@ class Display:
 
     def warning(self, text: str) -> None:
         self._once(text, "warning: ")
+
+    def tokenised(self, dataset: str, rows: int, of: int) -> None:
+        self._reading = f"{dataset}: {rows:,} of {of:,} rows in tokens" if rows < of else ""
+        self._rows_move(rows)
 
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         stage = Stage(name, algorithm, steps, parameters)
@@ -133,6 +141,14 @@ class Display:
     def _line(self, text: str, severity: str = "") -> None:
         say(severity + text, self._stream)
 
+    def _rows_move(self, rows: int) -> None:
+        now = time.monotonic()
+        if rows and self._reading and now - self._printed_at >= _ROWS_GAP:
+            self._line(self._reading)
+        elif rows:
+            return
+        self._printed_at = now
+
     def _stage_begins(self, stage: Stage) -> None:
         self._line(f"{stage.name}: {stage.heading}")
 
@@ -182,6 +198,9 @@ class LiveDisplay(Display):
     def _width(self) -> int:
         return min(_WIDTH, self._console.width)
 
+    def _rows_move(self, rows: int) -> None:
+        """The block shows it."""
+
     def _stage_begins(self, stage: Stage) -> None:
         """The block shows it."""
 
@@ -210,7 +229,7 @@ class LiveDisplay(Display):
             on = f"{evaluation.progress}{evaluation.on_rows} … {duration(seconds)}"
             lines.append(Text.assemble((evaluation.name, "bold"), "  ", on))
         else:
-            what = "finishing" if over else "loading"
+            what = "finishing" if over else self._reading or "loading"
             lines.append(Text(f"{what} … {duration(time.monotonic() - self._begun)}", style="dim"))
         return Group(*lines)
 

@@ -79,6 +79,9 @@ class Watcher(Protocol):
 
     def warning(self, text: str) -> None: ...
 
+    def tokenised(self, dataset: str, rows: int, of: int) -> None:
+        """So many rows of a large dataset are in tokens."""
+
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         """`parameters` is the number of trained ones."""
 
@@ -108,6 +111,9 @@ class Silent:
         pass
 
     def warning(self, text: str) -> None:
+        pass
+
+    def tokenised(self, dataset: str, rows: int, of: int) -> None:
         pass
 
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:

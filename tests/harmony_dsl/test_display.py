@@ -358,3 +358,16 @@ def test_lines_end_between_items() -> None:
     assert fold(["one", "two"], 8) == ["one", "two"]
     assert fold(["longer than that"], 3) == ["longer than that"]
     assert fold([], 3) == []
+
+
+def test_rows_of_a_large_dataset_move_on(clock: Clock) -> None:
+    out = io.StringIO()
+    shown = Display(out)
+    for done in range(0, 100_001, 10_000):
+        clock.now += 4
+        shown.tokenised("sums", done, 100_000)
+    assert out.getvalue().splitlines() == [
+        "sums: 30,000 of 100,000 rows in tokens",
+        "sums: 60,000 of 100,000 rows in tokens",
+        "sums: 90,000 of 100,000 rows in tokens",
+    ]

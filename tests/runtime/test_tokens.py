@@ -446,3 +446,19 @@ def test_counts_are_in_the_manifest(train: Any, tmp_path: Path) -> None:
     assert manifest["stages"]["tuned"]["rows"] == summary.stages[0].rows
     assert summary.stages[0].rows["too_long_and_dropped"] == 1
     assert (tmp_path / "home" / "cache" / "tokens").is_dir()
+
+
+def test_a_large_dataset_tells_how_far_it_is(
+    look: Callable[..., TokenRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MANY", 500)
+    told, moved = Told(), list[tuple[str, int, int]]()
+    told.tokenised = lambda *reached: moved.append(reached)  # type: ignore[method-assign]
+    items = tuple({"q": str(number), "a": "1"} for number in range(600))
+    look(sums(items=items), told)
+    assert moved == [("data", 0, 600), ("data", 256, 600), ("data", 512, 600), ("data", 600, 600)]
+    assert f"{WHERE}600 rows are put into tokens, once for all runs" in told.texts
+
+    moved.clear()
+    look(sums(items=items), told)
+    assert not moved

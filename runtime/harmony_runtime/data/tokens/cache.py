@@ -14,7 +14,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,7 @@ from harmony_compiler.store.hashes import Hashes
 from harmony_grammar.records import replace
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.tokens.proofs import refuse_unproven, say_proofs
-from harmony_runtime.data.turns.threads import Threads, threads_of
+from harmony_runtime.data.turns.threads import OnTooLong, RowThread, Threads, threads_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.folders import whole
 from harmony_runtime.models.chat import Chat
@@ -47,7 +47,7 @@ ROWS = 256
 """Rows of a record batch: few, so that little of a dataset is in memory while it is written."""
 
 MANY = 20_000
-"""Rows of which one says that they will take a while."""
+"""Of so many rows one says that they will take a while, and how far one is."""
 
 _LIBRARIES = ("transformers", "tokenizers", "jinja2", "datasets", "pyarrow")
 _ROWS_FILE, _NUMBERS_FILE = "rows.arrow", "numbers.arrow"
@@ -136,13 +136,16 @@ def kept(desk: Desk, dataset: Ref, chat: Chat, *, kind: str, recipe: Mapping[str
     """
     threads = threads_of(desk.graph, dataset, desk.datasets)
     where = place(desk.graph, dataset)
+    tell = partial(desk.watcher.tokenised, desk.graph.stage_name(dataset))
 
     def make_in(folder: Path) -> None:
         sweep(desk.cache)
         if len(threads) >= MANY:
             desk.watcher.note(f"{where}{len(threads):,} rows are put into tokens, once for all runs")
         faults = Faults(where)
-        facts = make(threads, faults, folder)
+        facts = make(threads if len(threads) < MANY else _Watched(threads, tell), faults, folder)
+        if len(threads) >= MANY:
+            tell(len(threads), len(threads))
         faults.raise_any()
         refuse_unproven(facts["proofs"], where)
         _refuse_changed(desk, dataset, where)
@@ -170,6 +173,38 @@ def kept(desk: Desk, dataset: Ref, chat: Chat, *, kind: str, recipe: Mapping[str
         desk.watcher.note(f"{place(desk.graph, ref)}{note}")
     say_proofs(table.about["proofs"], where, desk.watcher)
     return table
+
+
+class _Watched:
+    """Threads that tell how far they were read."""
+
+    def __init__(self, threads: Threads, tell: Callable[[int, int], None]) -> None:
+        self._threads = threads
+        self._tell = tell
+        self._count = len(threads)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self._threads.counts
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._threads.notes
+
+    @property
+    def pinned(self) -> str | None:
+        return self._threads.pinned
+
+    def __len__(self) -> int:
+        return self._count
+
+    def on_too_long(self, number: int) -> OnTooLong:
+        return self._threads.on_too_long(number)
+
+    def at(self, number: int, faults: Faults) -> RowThread | None:
+        if number % ROWS == 0:
+            self._tell(number, self._count)
+        return self._threads.at(number, faults)
 
 
 def _from_cache(folder: Path, make_in: Callable[[Path], None]) -> Table:
