@@ -13,6 +13,14 @@ from dsl_support import ROOT, Harmonyc
 EXAMPLES = ROOT / "examples"
 DATA = EXAMPLES / "data"
 
+SAID = {
+    "quickstart": [
+        ("W0401", "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch"),
+    ],
+    "chat": [("N0502", "`data/chat.jsonl` is recognised as conversations")],
+}
+"""What `check` has to say about each example."""
+
 
 def rows(name: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
@@ -22,21 +30,46 @@ def rows(name: str) -> list[dict[str, str]]:
 def test_every_example_checks_and_explains_its_warnings(recipe: Path, harmonyc: Harmonyc) -> None:
     told = harmonyc("check", str(recipe), "--format", "json")
     assert told.code == 0
-    said = [(found["severity"], found["message"]) for found in json.loads(told.out)["diagnostics"]]
-    assert said == [("warning", "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch")]
-    assert "warns that one update is taken of each batch" in recipe.read_text(encoding="utf-8")
+    said = [(found["code"], found["message"]) for found in json.loads(told.out)["diagnostics"]]
+    assert said == SAID[recipe.stem]
+    if recipe.stem == "quickstart":
+        assert "warns that one update is taken of each batch" in recipe.read_text(encoding="utf-8")
 
 
-def test_the_rows_come_out_of_their_script_again(house: Path) -> None:
-    script = shutil.copy(DATA / "make_sort.py", house)
-    spec = importlib.util.spec_from_file_location("make_sort", script)
+@pytest.mark.parametrize(
+    ("script", "files"),
+    [("make_sort", ("sort_train.jsonl", "sort_heldout.jsonl")), ("make_chat", ("chat.jsonl",))],
+)
+def test_the_rows_come_out_of_their_script_again(script: str, files: tuple[str, ...], house: Path) -> None:
+    copy = shutil.copy(DATA / f"{script}.py", house)
+    spec = importlib.util.spec_from_file_location(script, copy)
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     made.write(house)
-    for name in ("sort_train.jsonl", "sort_heldout.jsonl"):
+    for name in files:
         assert (house / name).read_bytes() == (DATA / name).read_bytes()
+
+
+def test_the_chat_example_trains_an_adapter_on_a_model_of_yours(
+    harmonyc: Harmonyc, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says of `--set 'base=…'`, with the merged model of a first run as the model of yours."""
+    first = harmonyc("run", str(EXAMPLES / "chat.recipe"), "--out", "first")
+    assert first.code == 0, first.err
+    found = json.loads((house / "first" / "results.json").read_text(encoding="utf-8"))["saved"]
+    assert Path(found["shop-adapter"]["path"], "adapter_model.safetensors").is_file()
+    merged = Path(found["shop"]["path"])
+    assert (merged / "model.safetensors").is_file()
+
+    base = f'base=local("{merged}")'
+    again = harmonyc("run", str(EXAMPLES / "chat.recipe"), "--out", "again", "--set", base)
+    assert again.code == 0, again.err
+    steps = (house / "again" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in steps]
+    first_loss = json.loads((house / "first" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+    assert losses[-1] < losses[0] < first_loss
 
 
 def test_answers_to_grade_stand_beside_the_right_ones() -> None:
