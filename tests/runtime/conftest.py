@@ -51,3 +51,16 @@ def refused(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
         return caught.value
 
     return call
+
+
+@pytest.fixture
+def folder(train: Train, registry: Path) -> Path:
+    """A whole model with an address: a folder of nobody's registry."""
+    from runtime_support import MODEL, graph_of, tiny
+
+    from harmony_compiler.graph.outputs import Save
+    from harmony_compiler.graph.values import Ref
+
+    start = Ref("start")
+    train(graph_of({MODEL: tiny(), start: Save(model=MODEL, key="start")}, (start,)), "made")
+    return (registry / "start").rename(registry.parent / "elsewhere")

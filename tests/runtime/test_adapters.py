@@ -27,7 +27,6 @@ from runtime_support import (
     MODEL,
     SAVE,
     STAGE,
-    Ref,
     Told,
     graph_of,
     sft,
@@ -48,14 +47,6 @@ from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.models.origins import Adapted, Fresh, Merged
 
 Refused = Callable[..., RunFailed]
-
-
-@pytest.fixture
-def folder(train: Train, registry: Path) -> Path:
-    """A whole model with an address: a folder of nobody's registry."""
-    start = Ref("start")
-    train(graph_of({MODEL: tiny(), start: Save(model=MODEL, key="start")}, (start,)), "made")
-    return (registry / "start").rename(registry.parent / "elsewhere")
 
 
 # --- training -------------------------------------------------------------------------------------------

@@ -41,14 +41,6 @@ from harmony_runtime.models.origins import Grown, New, Pretrained, address
 Refused = Callable[..., RunFailed]
 
 
-@pytest.fixture
-def folder(train: Train, registry: Path) -> Path:
-    """A whole model with an address: a folder of nobody's registry."""
-    start = Ref("start")
-    train(graph_of({MODEL: tiny(), start: Save(model=MODEL, key="start")}, (start,)), "made")
-    return (registry / "start").rename(registry.parent / "elsewhere")
-
-
 # --- saved ----------------------------------------------------------------------------------------------
 
 
