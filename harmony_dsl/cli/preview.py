@@ -110,7 +110,7 @@ def _preview(graph: Graph, asked: Sequence[Ref], options: Namespace) -> int:
     try:
         seen = _shown(graph, found, options)
     except RunFailed as failure:
-        raise Refused(failure.message, failure.exit_code) from failure
+        raise Refused(str(failure), failure.exit_code) from failure
     for view in seen:
         if not view.rows and view.counts:
             complain(f"note: there is no row {options.first:,}")

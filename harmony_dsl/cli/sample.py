@@ -97,7 +97,7 @@ def _sample(registry: Path, options: Namespace, turns: list[dict[str, str]]) -> 
     except ChatError as fault:
         raise Refused(f"the chat template of `{options.key}` {fault}", exit_code=1) from fault
     except RunFailed as failure:
-        raise Refused(failure.message, failure.exit_code) from failure
+        raise Refused(str(failure), failure.exit_code) from failure
     for number, completion in enumerate(completions):
         if number:
             say(BETWEEN)

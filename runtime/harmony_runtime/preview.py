@@ -217,7 +217,10 @@ class _Looking:
     def _threads(self) -> Threads:
         dataset = self._reading.dataset
         self._refuse_unsupported(_parts(self._graph, dataset))
-        return threads_of(self._graph, dataset, self._desk.datasets)
+        threads = threads_of(self._graph, dataset, self._desk.datasets)
+        # Nothing is opened before somebody asks, and what is wrong with a source belongs to its view.
+        _ = threads.counts, threads.notes
+        return threads
 
     def _blueprint(self) -> Blueprint:
         model = self._reading.models[0]

@@ -252,3 +252,24 @@ def test_what_was_looked_at_is_ready_for_the_run(
     read.clear()
     assert harmonyc("preview", "small.recipe", "--rows", "1").code == first.code == 0
     assert 0 < len(read) <= 66
+
+
+def test_a_source_that_cannot_be_read_is_part_of_its_view(
+    write: Write, harmonyc: Harmonyc, house: Path
+) -> None:
+    recipe, hub = write(), house / "hub"
+    hub.mkdir()
+    (hub / "train.csv").write_text("alpha,beta\n1,2\n", encoding="utf-8")
+    stages = {"unmapped": "", "unfiltered": ' { prompt = "a", completion = "b", filter = gamma == 1 }'}
+    added = [
+        f'dataset {name} = hf("{hub}"){fields}\n'
+        f"train by_{name} = sft {{ model = tiny, dataset = {name}, steps = 1 }}\n"
+        f'save by_{name} as "{name}"\n'
+        for name, fields in stages.items()
+    ]
+    recipe.write_text(recipe.read_text(encoding="utf-8") + "".join(added), encoding="utf-8")
+    views = {view["stage"]: view for view in seen(harmonyc, code=1)}
+    assert len(views["adder"]["rows"]) == 3 and not views["adder"]["faults"]
+    (unmapped,), (unfiltered,) = (views[f"by_{name}"]["faults"] for name in stages)
+    assert "nothing says what is asked and what is answered" in unmapped
+    assert "`filter` reads `gamma`, which no row has" in unfiltered
