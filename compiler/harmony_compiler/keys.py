@@ -43,5 +43,5 @@ def _same_model(lowered: Lowered, save: Save, entry: Entry, registry: Path) -> b
     """Whether the key already holds exactly this model. Hashes data files, so only a taken key asks."""
     try:
         return entry.holds(identities(lowered.graph, content_hash, registry)[save.model], save.merge)
-    except OSError:
+    except (OSError, ValueError):
         return False  # what cannot be read cannot be compared
