@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harmony_compiler.graph.graph import Launch
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.mesh import Mesh
 
 T = TypeVar("T")
 
@@ -96,8 +97,12 @@ class Context:
 
     def arithmetic(self, dtype: str) -> AbstractContextManager[Any]:
         """Around a forward pass: `auto` computes in bfloat16 where the device is made for it."""
+        return torch.autocast("cuda", torch.bfloat16) if self.autocasts(dtype) else nullcontext()
+
+    def autocasts(self, dtype: str) -> bool:
+        """Whether `arithmetic` computes in bfloat16."""
         made_for_it = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.autocast("cuda", torch.bfloat16) if dtype == "auto" and made_for_it else nullcontext()
+        return dtype == "auto" and made_for_it
 
     # What processes tell one another.
 
@@ -110,8 +115,13 @@ class Context:
         """Each value summed over the processes."""
         if self.world_size == 1:
             return list(values)
-        here = torch.tensor(values, dtype=torch.float64, device=self.device)
-        return cast(list[float], self._accelerator.reduce(here, "sum").tolist())
+        return cast(list[float], self.total(torch.tensor(values, dtype=torch.float64)).tolist())
+
+    def total(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on the CPU summed over the processes."""
+        if self.world_size == 1:
+            return tensor
+        return cast(torch.Tensor, self._accelerator.reduce(tensor.to(self.device), "sum")).cpu()
 
     def gather(self, items: list[T]) -> list[T]:
         """The items of all processes, those of process 0 first. They may be any Python objects."""
@@ -122,9 +132,13 @@ class Context:
         """Forget the models of a finished stage."""
         self._accelerator.free_memory()
 
+    def mesh(self) -> Mesh:
+        """How the processes share a stage's model."""
+        return Mesh(self)
+
     def seeded(self, seed: int, purpose: str, step: int = 0) -> AbstractContextManager[None]:
-        """`seeded_globally` on this context's device, with a stream of this process's own."""
-        return seeded_globally(seed, f"{purpose} {self.rank}", step, device=self.device)
+        """`seeded_globally` on this context's device."""
+        return seeded_globally(seed, purpose, step, device=self.device)
 
     @property
     def _type(self) -> DistributedType:

@@ -83,15 +83,15 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
 
 
 def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> list[Answer]:
-    node, blueprint, context = evaluation.node, evaluation.models[model], run.context
-    engine = LocalEngine(weights.load(blueprint).to(context.device), blueprint, context)
+    node, blueprint, mesh = evaluation.node, evaluation.models[model], run.context.mesh()
+    engine = LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)
     return answers(
         list(evaluation.prompts[model]),
         node.samples,
         node.sampling,
         engine=engine,
         panel=panel,
-        context=context,
+        mesh=mesh,
         seed=node.seed,
     )
 

@@ -48,7 +48,7 @@ def lively(architecture: str = "qwen3", **changes: Any) -> tuple[Any, Blueprint]
 
 
 def engine(model: Any, blueprint: Blueprint, **options: Any) -> LocalEngine:
-    return LocalEngine(model, blueprint, Context(ONE_DEVICE), **options)
+    return LocalEngine(model, blueprint, Context(ONE_DEVICE).mesh(), **options)
 
 
 def mixed_prompts(count: int, longest: int = 20) -> list[list[int]]:

@@ -32,14 +32,16 @@ from runtime_support import (
     training,
 )
 
-from harmony_compiler.graph.graph import Launch
+from harmony_compiler.graph.graph import ONE_DEVICE, Launch
 from harmony_compiler.graph.models import LoadSettings, LocalModel, RegistryModel, Reloaded
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Lora
 from harmony_grammar import records
+from harmony_runtime.context import Context
 from harmony_runtime.failures import Interrupted
 from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
+from harmony_runtime.models.scorer import Scorer
 
 
 @pytest.fixture
@@ -109,14 +111,15 @@ def test_what_a_reference_says_whatever_the_model_has_become(
     drawn = blueprint_of(RegistryModel(key="small") if trained else base, registry)
     model = weights.load(drawn).train()
     start = logits(weights.load(drawn))
-    reference = Reference(model, drawn, torch.device("cpu"))
+    counted = torch.arange(IDS.shape[1]).expand_as(IDS) > 0
+    wanted = Scorer(weights.load(drawn), Context(ONE_DEVICE).mesh(), "auto").eval()(IDS, counted).detach()
+    reference = Reference(model, drawn, Context(ONE_DEVICE).mesh())
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     for _ in range(2):
         model(IDS).logits.square().mean().backward()
         optimiser.step()
         moving = {name for name, p in model.named_parameters() if p.requires_grad}
-        with reference.lent() as lent:
-            assert torch.equal(lent(IDS).logits, start)
+        assert torch.equal(reference.logprobs(IDS, counted), wanted)
         assert model.training
         assert {name for name, p in model.named_parameters() if p.requires_grad} == moving
     assert not torch.allclose(logits(model), start)

@@ -354,7 +354,7 @@ def test_out_of_memory_names_what_helps(train: Train, monkeypatch: pytest.Monkey
     def too_much(*_: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …")
 
-    monkeypatch.setattr("harmony_runtime.algorithms.sft.weighted_nll", too_much)
+    monkeypatch.setattr("harmony_runtime.algorithms.sft.sft_loss", too_much)
     with pytest.raises(RunFailed, match="`max_batch_tokens`") as caught:
         train(saving(1, "error"))
     assert caught.value.exit_code == 2

@@ -34,6 +34,7 @@ class Optimiser:
             lr=lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
+            fused=True,
         )
 
     def update(self, step: int, loss: float) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Supervised fine-tuning: imitate the completions of a dataset.
 
 The loss of a step is the negative log likelihood of its trained tokens, averaged over all of them or first
-within each row, where the data weighs turns by their weights: see `losses.token_weights`.
+within each row, where the data weighs turns by their weights: see `losses.sft_loss`
+and `losses.token_weights`.
 """
 
 # Names of tensors end in their shape.
@@ -13,14 +14,16 @@ from dataclasses import dataclass
 
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.values import Ref
+from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Stage, Trained
-from harmony_runtime.algorithms.losses import token_weights, weighted_nll
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.tokens.trained import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed, place
+from harmony_runtime.losses import sft_loss, token_weights
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.rooms import Run
 
 
@@ -71,10 +74,11 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
 
 
 def train(run: Run, stage: SftStage) -> Trained:
-    node, rows, context = stage.node, stage.rows, run.context
-    model = weights.load(stage.blueprint)
+    node, rows = stage.node, stage.rows
+    mesh = run.context.mesh()
+    model = mesh.place(weights.load(stage.blueprint))
     model.train()
-    forward = context.prepare(model)
+    scorer = mesh.prepare(Scorer(model, mesh, stage.blueprint.settings.dtype))
     optimiser = Optimiser(model, node, node.lr, stage.steps, stage.place)
     order = Order(len(rows), node.seed)
 
@@ -84,24 +88,16 @@ def train(run: Run, stage: SftStage) -> Trained:
         step_rows = order.take(node.samples_per_batch)
         counts_R = rows.weights(step_rows)
         all_counts, trained_rows = float(counts_R.sum()), int((counts_R > 0).sum())
-        own_rows = step_rows[context.rank :: context.world_size]
-        parts = micro_batches(own_rows, rows.lengths(own_rows), stage.max_batch_tokens)
 
-        loss = 0.0
-        with context.seeded(node.seed, "dropout", step):
-            for number, part in enumerate(parts, 1):
-                ids_BT, attention_BT, counts_BT = (tensor.to(context.device) for tensor in rows.batch(part))
+        own_rows = mesh.own(step_rows)
+        parts = micro_batches(own_rows, rows.lengths(own_rows), stage.max_batch_tokens)
+        gradients = Gradients(mesh, scorer)
+        with mesh.seeded(node.seed, "dropout", step):
+            for rows_B in gradients.over(parts):
+                ids_BT, counts_BT = (tensor.to(mesh.device) for tensor in rows.batch(rows_B))
                 weights_BT = token_weights(counts_BT, all_counts, trained_rows, node.reduce)
-                with context.accumulating(forward, last=number == len(parts)):
-                    with context.arithmetic(stage.blueprint.settings.dtype):
-                        logits_BTV = forward(
-                            input_ids=ids_BT, attention_mask=attention_BT, use_cache=False
-                        ).logits
-                    part_loss = weighted_nll(logits_BTV, ids_BT, weights_BT)
-                    # Processes average their gradients, and the weights have divided already.
-                    (part_loss * context.world_size).backward()  # type: ignore[no-untyped-call]
-                loss += part_loss.item()
-        (loss,) = context.sum([loss])
+                gradients.add(sft_loss(scorer(ids_BT, weights_BT != 0), weights_BT))
+        loss = gradients.sums()["loss"]
         update = optimiser.update(step, loss)
 
         loop.record(

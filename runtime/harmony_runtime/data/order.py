@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -46,6 +47,13 @@ class Order:
 
     def _permuted(self, epoch: int) -> Tensor:
         return torch.randperm(self._rows, generator=stream(self._seed, "order", epoch))
+
+
+def mini_batches(samples: int, each: int, epochs: int, seed: int, step: int) -> Iterator[Tensor]:
+    """What a step's updates go over: a seeded permutation of its samples in each mini-epoch, in parts."""
+    for epoch in range(epochs):
+        generator = stream(seed, f"mini-batches {epoch}", step)
+        yield from torch.split(torch.randperm(samples, generator=generator), each)
 
 
 def micro_batches(rows_B: Tensor, lengths_B: Tensor, max_tokens: int) -> list[Tensor]:

@@ -1,21 +1,23 @@
 """The reference of a stage: its model as it was when the stage began."""
 
+# Names of tensors end in their shape: B rows, T tokens.
+# ruff: noqa: N803
+
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Adapted, Fresh
+from harmony_runtime.models.scorer import Scorer
 
 
 class Reference:
-    """Lends a model that speaks as the trained one did at the stage's start.
+    """Scores tokens as the trained model would have done at the stage's start.
 
     Where an adapter is trained it is the same model, so it costs no second copy of the weights: a fresh
     adapter changed nothing, so it is off meanwhile; of one that was trained before, the starting values are
@@ -24,8 +26,7 @@ class Reference:
     It is made before training and before a checkpoint is restored: so a stage that goes on has the same one.
     """
 
-    def __init__(self, model: PreTrainedModel, blueprint: Blueprint, device: torch.device) -> None:
-        self._model: nn.Module = model
+    def __init__(self, model: PreTrainedModel, blueprint: Blueprint, mesh: Mesh) -> None:
         self._adapter: str | None = None
         self._own = False
         match blueprint.weights:
@@ -35,15 +36,15 @@ class Reference:
                 adapters.keep_starting_values(model)
                 self._adapter = adapters.STARTING
             case _:
-                self._model = weights.load(blueprint).to(device).eval()
+                model = mesh.place(weights.load(blueprint)).eval()
                 self._own = True
+        self._scorer = Scorer(model, mesh, blueprint.settings.dtype)
 
-    @contextmanager
-    def lent(self) -> Iterator[nn.Module]:
-        """The model, without dropout and without gradients, for as long as the block lasts."""
-        with torch.no_grad():
-            if self._own:
-                yield self._model
-                return
-            with weights.answering(self._model), adapters.speaking(self._model, self._adapter):
-                yield self._model
+    @torch.no_grad()
+    def logprobs(self, ids_BT: Tensor, counted_BT: Tensor, temperature: float = 1.0) -> Tensor:
+        """What `Scorer` gives, without dropout and without gradients."""
+        if self._own:
+            return self._scorer.forward(ids_BT, counted_BT, temperature)
+        model = self._scorer.model
+        with weights.answering(model), adapters.speaking(model, self._adapter):
+            return self._scorer.forward(ids_BT, counted_BT, temperature)

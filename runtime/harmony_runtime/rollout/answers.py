@@ -1,7 +1,7 @@
 """Answers: completions with their grades, for training and for measuring.
 
-The processes share the work: each makes and grades its part, and then every process knows all of it, so that
-what follows needs no more communication.
+The copies of the model share the work: each makes and grades its part, and then every process knows all of
+it, so that what follows needs no more communication.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony_compiler.graph.settings import Sampling
-from harmony_runtime.context import Context
 from harmony_runtime.data.tokens.prompts import Prompt
 from harmony_runtime.graders.answered import grade_json
 from harmony_runtime.graders.panel import Panel, Verdict
 from harmony_runtime.graders.protocol import Sample
+from harmony_runtime.mesh import Mesh
 from harmony_runtime.rollout.engine import Completion, Engine
 
 
@@ -46,7 +46,7 @@ def answers(
     *,
     engine: Engine,
     panel: Panel,
-    context: Context,
+    mesh: Mesh,
     seed: int,
     step: int = 0,
 ) -> list[Answer]:
@@ -56,14 +56,12 @@ def answers(
         RunFailed: the policy of a grader ends the run.
     """
     whole = len(prompts) * n
-    share = range(
-        whole * context.rank // context.world_size, whole * (context.rank + 1) // context.world_size
-    )
+    share = range(whole * mesh.rank // mesh.ranks, whole * (mesh.rank + 1) // mesh.ranks)
     made = engine.complete([prompt.ids for prompt in prompts], n, sampling, seed=seed, step=step, share=share)
     verdicts = panel.grade(
         [_sample(prompts[c // n], completion) for c, completion in zip(share, made, strict=True)]
     )
-    gathered = context.gather(list(zip(made, verdicts, strict=True)))
+    gathered = mesh.gather(list(zip(made, verdicts, strict=True)))
     panel.admit([verdict for _, verdict in gathered])
     return [Answer(prompts[c // n], *parts) for c, parts in enumerate(gathered)]
 

@@ -5,28 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from harmony_runtime.data.order import micro_batches
+from harmony_runtime.mesh import Mesh
 from harmony_runtime.rollout.answers import Answer
-
-
-class Part(NamedTuple):
-    """Some rows, padded on the right to their longest. Padding is what `attention_BT` says, never an id."""
-
-    ids_BT: Tensor
-    attention_BT: Tensor
-    trained_BT: Tensor
-    drawn_BT: Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
+    """On the CPU; rows are padded on the right."""
+
     ids_CT: Tensor
     """int64: prompt and completion."""
     trained_CT: Tensor
@@ -37,7 +32,7 @@ class Batch:
     """int64: tokens of prompt and completion."""
 
     @staticmethod
-    def of(answers: Sequence[Answer], truncated: Literal["keep", "mask"]) -> Batch:
+    def of(answers: Sequence[Answer], truncated: Literal["keep", "mask"] = "keep") -> Batch:
         """The batch of a step; with `"mask"` nothing is trained in completions that were cut."""
         ids, trained, drawn = [], [], []
         for answer in answers:
@@ -55,10 +50,24 @@ class Batch:
             lengths_C=torch.tensor([len(row) for row in ids]),
         )
 
-    def part(self, rows_B: Tensor, device: torch.device) -> Part:
-        """The completions of these numbers, on a device."""
+    def __len__(self) -> int:
+        return len(self.lengths_C)
+
+    def cut(self, rows_C: Tensor, max_tokens: int) -> list[Tensor]:
+        """Micro-batches: the numbers of some completions, in parts of at most `max_tokens`."""
+        return micro_batches(rows_C, self.lengths_C[rows_C], max_tokens)
+
+    def part(self, rows_B: Tensor, device: torch.device, *of: Tensor) -> tuple[Tensor, ...]:
+        """The completions of these numbers on a device: ids and what is trained on, and the rows of any other
+        tensors of shape CT; none is wider than the longest completion."""
         longest = int(self.lengths_C[rows_B].max())
-        attention_BT = torch.arange(longest) < self.lengths_C[rows_B, None]
-        rows = (held[rows_B, :longest] for held in (self.ids_CT, self.trained_CT, self.drawn_CT))
-        ids_BT, trained_BT, drawn_BT = (tensor.to(device) for tensor in rows)
-        return Part(ids_BT, attention_BT.long().to(device), trained_BT, drawn_BT)
+        return tuple(held[rows_B, :longest].to(device) for held in (self.ids_CT, self.trained_CT, *of))
+
+    def each(self, score: Callable[[Tensor, Tensor], Tensor], mesh: Mesh, max_tokens: int) -> Tensor:
+        """What `score` says about ids and trained tokens (BT) of every completion, as float32 of shape CT on
+        the CPU: each copy asks about its part, and then all know all."""
+        found_CT = torch.zeros(self.ids_CT.shape)
+        for rows_B in self.cut(mesh.own(torch.arange(len(self))), max_tokens):
+            ids_BT, trained_BT = self.part(rows_B, mesh.device)
+            found_CT[rows_B, : ids_BT.shape[1]] = score(ids_BT, trained_BT).cpu().float()
+        return mesh.total(found_CT)

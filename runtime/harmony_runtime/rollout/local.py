@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from harmony_compiler.graph.settings import Sampling
-from harmony_runtime.context import Context, stream
+from harmony_runtime.context import stream
+from harmony_runtime.mesh import Mesh
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.weights import answering
 from harmony_runtime.rollout.cache import bytes_a_token, cache_for
@@ -44,10 +45,10 @@ class LocalEngine:
     """Completes prompts with a model on its device; see `Engine`."""
 
     def __init__(
-        self, model: PreTrainedModel, blueprint: Blueprint, context: Context, most_bytes: int = MOST_BYTES
+        self, model: PreTrainedModel, blueprint: Blueprint, mesh: Mesh, most_bytes: int = MOST_BYTES
     ) -> None:
         self._model = model
-        self._context = context
+        self._mesh = mesh
         self._most_bytes = most_bytes
         self._dtype = blueprint.settings.dtype
         self._tokenizer = blueprint.tokenizer
@@ -70,7 +71,7 @@ class LocalEngine:
             return []
         size = self._batch_size(max(len(prompts[c // n]) for c in numbers), sampling.max_tokens)
         completions: list[Completion] = []
-        with torch.no_grad(), answering(self._model), self._context.arithmetic(self._dtype):
+        with torch.no_grad(), answering(self._model), self._mesh.arithmetic(self._dtype):
             for start in range(0, len(numbers), size):
                 batch = numbers[start : start + size]
                 asked = sorted({c // n for c in batch})

@@ -24,5 +24,5 @@ def open_saved(registry: Path, key: str) -> tuple[Blueprint, LocalEngine]:
     ref = Ref(key)
     graph = Graph(key, 0, {ref: RegistryModel(key=key)}, (ref,))
     blueprint = Blueprints(graph, {}, registry).of(ref)
-    context = Context(ONE_DEVICE)
-    return blueprint, LocalEngine(weights.load(blueprint).to(context.device), blueprint, context)
+    mesh = Context(ONE_DEVICE).mesh()
+    return blueprint, LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)

@@ -35,10 +35,9 @@ from harmony_runtime.watch import Watcher
 
 
 class Batch(NamedTuple):
-    """Rows side by side, padded on the right. Padding is what `attention_BT` says, never an id."""
+    """Rows side by side, padded on the right, where a causal model never looks back from."""
 
     ids_BT: Tensor
-    attention_BT: Tensor
     weights_BT: Tensor
     """float32: what each token counts in the loss. Never a row's first, which nothing predicts."""
 
@@ -80,8 +79,7 @@ class TokenRows:
         ids, weights = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.float32)
         for place_, (row, length) in enumerate(zip(rows_B.tolist(), lengths_B.tolist(), strict=True)):
             ids[place_, :length], weights[place_, :length] = self.row(row)
-        attention = torch.arange(shape[1]) < lengths_B[:, None]
-        return Batch(torch.from_numpy(ids), attention.long(), torch.from_numpy(weights))
+        return Batch(torch.from_numpy(ids), torch.from_numpy(weights))
 
     def _numbers(self, name: str, rows_B: Tensor) -> Tensor:
         return torch.from_numpy(self._table.numbers[name][rows_B.numpy()])

@@ -1,0 +1,48 @@
+"""An update's gradients, micro-batch by micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from harmony_runtime.mesh import Mesh
+
+Part = TypeVar("Part")
+
+
+class Gradients:
+    """Adds up what the micro-batches of an update say, those of this copy and of the others.
+
+    gradients = Gradients(mesh, module)
+    for part in gradients.over(parts):
+        …
+        gradients.add(loss, clipped=…)
+    sums = gradients.sums()
+    """
+
+    def __init__(self, mesh: Mesh, module: nn.Module) -> None:
+        """`module` is what `mesh.prepare` gave, and what computes the losses."""
+        self._mesh = mesh
+        self._module = module
+        self._sums: dict[str, Tensor] = {}
+
+    def over(self, parts: Sequence[Part]) -> Iterator[Part]:
+        """This copy's micro-batches; with the last one the copies share their gradients."""
+        for number, part in enumerate(parts, 1):
+            with self._mesh.accumulating(self._module, last=number == len(parts)):
+                yield part
+
+    def add(self, loss: Tensor, **others: Tensor) -> None:
+        """A micro-batch's loss, weighted so that all of them add up to the update's; and other scalars that
+        add up."""
+        # Copies average their gradients, and the weights have divided already.
+        (loss * self._mesh.ranks).backward()  # type: ignore[no-untyped-call]
+        for name, scalar in {"loss": loss, **others}.items():
+            held = scalar.detach().double()
+            self._sums[name] = self._sums[name] + held if name in self._sums else held
+
+    def sums(self) -> dict[str, float]:
+        """Of all micro-batches of all copies. Every process must ask."""
+        return self._mesh.sum(self._sums)

@@ -1,0 +1,70 @@
+"""What a language model thinks of given tokens."""
+
+# Names of tensors end in their shape: B rows, T tokens, N tokens that count, D hidden units, V vocabulary.
+# ruff: noqa: N803, N806
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from harmony_runtime.losses import token_logprobs
+from harmony_runtime.mesh import Mesh
+
+
+class Scorer(nn.Module):
+    """A language model that gives log-probabilities, and works them out where they are asked for only.
+
+    The output head is the largest part of a small model, and its logits the largest tensor of any: both are
+    made for the tokens that count. Rows are padded on the right, where a causal model never looks back from,
+    so there is no attention mask.
+    """
+
+    def __init__(self, model: PreTrainedModel, mesh: Mesh, dtype: str) -> None:
+        super().__init__()
+        self.model = model
+        self._mesh = mesh
+        self._dtype = dtype
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float32 or more."""
+        return self.model.dtype in (torch.float32, torch.float64) and not self._mesh.computes_in_fewer_bits(
+            self._dtype
+        )
+
+    def forward(self, ids_BT: Tensor, counted_BT: Tensor, temperature: float = 1.0) -> Tensor:
+        """log p(token | tokens before it) of the counted tokens, of shape BT, at least float32; 0 elsewhere.
+
+        Logits are divided by `temperature`, as they were when the tokens were drawn. A row's first token is
+        never counted, since nothing predicts it.
+        """
+        counted = counted_BT[:, 1:]
+        with self._mesh.arithmetic(self._dtype), _head_for(self.model, counted):
+            logits_NV = self.model(input_ids=ids_BT, use_cache=False).logits[0]
+        logprobs_N = token_logprobs(logits_NV, ids_BT[:, 1:][counted], temperature)
+        logprobs_BT = logprobs_N.new_zeros(ids_BT.shape)
+        logprobs_BT[:, 1:][counted] = logprobs_N
+        return logprobs_BT
+
+
+@contextmanager
+def _head_for(model: PreTrainedModel, counted: Tensor) -> Iterator[None]:
+    """Within it the output head sees the hidden states before the counted tokens and no others, as one row.
+
+    By a hook, so that what some models do to their logits (caps, scales) stays theirs.
+    """
+
+    def choose(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTD, *others = arguments
+        return (hidden_BTD[:, :-1][counted][None], *others)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        hook.remove()

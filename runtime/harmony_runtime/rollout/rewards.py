@@ -1,0 +1,57 @@
+"""What the completions of a step brought: rewards, metrics, lines of `samples.jsonl`."""
+
+# Names of tensors end in their shape: C completions.
+# ruff: noqa: N803, N806
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harmony_runtime.graders.panel import Panel, measured
+from harmony_runtime.rollout.answers import Answer
+from harmony_runtime.watch import Number
+
+
+def rewards_of(answered: Sequence[Answer]) -> Tensor:
+    """float64 of shape C; NaN where no grader applied."""
+    scores = (answer.verdict.scores[0] for answer in answered)
+    return torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
+
+
+def measures_of(answered: Sequence[Answer], panel: Panel) -> dict[str, Number | None]:
+    """What the completions of a step were like.
+
+    `entropy` is that of the distributions which the tokens were drawn from, in nats a token, estimated by
+    the tokens that were drawn: the mean of -log p.
+    """
+    rewards_C = rewards_of(answered)
+    given_C = rewards_C[~rewards_C.isnan()]
+    grades = measured(answer.verdict for answer in answered)
+    drawn_N = torch.cat([answer.completion.logprobs_T for answer in answered])
+    return {
+        "reward": given_C.mean().item() if len(given_C) else None,
+        **{f"grade/{name}": grades[name].mean for name in panel.parts},
+        "no_reward": len(rewards_C) - len(given_C),
+        "not_applicable": sum(grade.not_applicable for grade in grades.values()),
+        "failed": sum(grade.failed for grade in grades.values()),
+        "truncated": fmean(answer.completion.stop == "length" for answer in answered),
+        "completion_tokens": fmean(len(answer.completion.ids_T) for answer in answered),
+        "entropy": -drawn_N.double().mean().item(),
+    }
+
+
+def lines_of(answered: Sequence[Answer], rewards_C: Tensor, **others_C: Tensor) -> list[dict[str, Any]]:
+    """A line for each completion; `others_C` are more numbers of each."""
+    numbers = zip(*(held.tolist() for held in (rewards_C, *others_C.values())), strict=True)
+    return [
+        answer.line()
+        | {"reward": None if math.isnan(reward) else reward}
+        | dict(zip(others_C, others, strict=True))
+        for answer, (reward, *others) in zip(answered, numbers, strict=True)
+    ]
