@@ -2,7 +2,11 @@
 # make test         the same set-up, then everything that must hold before a change goes in
 # make lint         formatting, lint and types alone
 # make seeds        the quickstart with three other seeds: scores, time and memory (five minutes)
+# make algorithms   the examples of all four algorithms with three seeds: what each reaches (fifteen minutes)
 # make properties   thousands of generated recipes: no false error, every seeded fault found, what checks runs
+# make bench        every algorithm against TRL, in environments of its own under .peers (half an hour)
+# make parity       losses, gradients and trained weights against the papers and TRL (one minute)
+# make agreement    micro-batches, processes and weights in parts give one result: how nearly (five minutes)
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
 # make clean        remove .venv and every cache; saved models and runs stay
@@ -20,7 +24,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint seeds properties bench-check bench-data clean
+.PHONY: help setup quickstart test lint seeds algorithms properties bench parity agreement bench-check bench-data clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -54,8 +58,30 @@ lint: setup
 seeds: setup
 	@$(BIN)/python benchmarks/quickstart.py
 
+algorithms: setup
+	@$(BIN)/python benchmarks/algorithms.py
+
 properties: setup
 	@$(BIN)/python benchmarks/properties.py
+
+agreement: setup
+	@$(BIN)/python benchmarks/agreement.py
+
+# The libraries that ours is measured against. torch goes first, as above.
+PEERS := .peers/trl-1.16.0/ready .peers/trl-1.12.0/ready
+
+bench: setup $(PEERS)
+	@$(BIN)/python -m benchmarks.bench
+
+.peers/trl-%/ready: benchmarks/bench/peers.txt
+	@echo "setting up $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip -qq --disable-pip-version-check install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@$(@D)/bin/python -m pip -qq --disable-pip-version-check install -c $< trl==$*
+	@touch $@
+
+parity: setup
+	@PYTHONPATH=tests $(BIN)/python -m parity
 
 bench-check: setup
 	@$(BIN)/python benchmarks/check.py

@@ -73,6 +73,8 @@ def plan_text(graph: Graph, files: Files = DISK) -> str:
     """The plan as people read it."""
     launch, counts = graph.launch, count(graph, files)
     devices = "one device" if launch.world_size == 1 else f"{launch.world_size} processes"
+    if launch.shard:
+        devices += ", each with a part of the weights (--shard)"
     lines = [f"recipe {graph.name}, seed {graph.seed}, on {devices}"]
     if graph.inputs:
         lines += ["", "inputs"]

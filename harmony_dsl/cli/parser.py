@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LATER = {
     "plan": ("--graph",),
-    "run": ("--reuse", "--allow-drift", "--max-time", "--shard"),
+    "run": ("--reuse", "--allow-drift", "--max-time"),
 }
 """Options of the language's contract that do not exist yet."""
 
@@ -77,7 +77,7 @@ def _columns() -> int:
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """`--set`, `--inputs`, `--num-processes`, `--num-machines`: all commands with a recipe take the same."""
+    """`--set`, `--inputs` and the launch: all commands with a recipe take the same."""
     parser.add_argument(
         "--set",
         dest="settings",
@@ -101,6 +101,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="processes in all, one a device (default: 1)",
     )
     parser.add_argument("--num-machines", metavar="M", type=count, default=1, help="machines (default: 1)")
+    parser.add_argument(
+        "--shard",
+        action="store_true",
+        help="each process keeps a part of the weights and of the optimiser's state only (FSDP)",
+    )
 
 
 def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
@@ -117,10 +122,14 @@ def read_recipe_options(parser: Parser, options: argparse.Namespace) -> Request:
     processes, machines = options.num_processes, options.num_machines
     if processes % machines:
         parser.error(f"--num-processes {processes} does not divide over --num-machines {machines}")
+    if options.shard and processes == 1:
+        parser.error(
+            "--shard spreads the weights over processes, and there is one: add `--num-processes 2` or more"
+        )
     faults: list[Diagnostic] = []
     for path in options.inputs:
         _read_inputs(parser, path, settings, faults)
-    return Request(tuple(settings), Launch(processes, machines), tuple(faults))
+    return Request(tuple(settings), Launch(processes, machines, options.shard), tuple(faults))
 
 
 def _read_inputs(parser: Parser, path: str, settings: list[Setting], faults: list[Diagnostic]) -> None:

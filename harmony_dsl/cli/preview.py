@@ -92,9 +92,12 @@ def _asked(compilation: Compilation, file: str, name: str | None) -> list[Ref]:
 
 def _preview(graph: Graph, asked: Sequence[Ref], options: Namespace) -> int:
     from harmony_compiler.store.home import home
-    from harmony_runtime.failures import RunFailed
-    from harmony_runtime.preview import readings, views
-    from harmony_runtime.quiet import silence_libraries
+    from harmony_dsl.cli.loading import for_good
+
+    with for_good():
+        from harmony_runtime.failures import RunFailed
+        from harmony_runtime.preview import readings, views
+        from harmony_runtime.quiet import silence_libraries
 
     silence_libraries()
     house = home()

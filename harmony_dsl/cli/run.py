@@ -55,7 +55,9 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
         return 1
     alone = graph.launch.world_size == 1 or worker.is_worker()
     if not alone and graph.launch.nodes > 1:
-        raise Refused(_SEVERAL_MACHINES.format(processes=graph.launch.gpus_per_node, **vars(graph.launch)))
+        shards = " --shard" if graph.launch.shard else ""
+        facts = {"processes": graph.launch.gpus_per_node, "shards": shards, **vars(graph.launch)}
+        raise Refused(_SEVERAL_MACHINES.format(**facts))
     out = Path(options.out) if options.out else _default_folder(graph.name, options.resume)
     require_train_extra()
     import shlex
@@ -71,7 +73,7 @@ _SEVERAL_MACHINES = (
     "a run on {nodes} machines is started on each of them by a launcher that knows the others, with the same "
     "command and the same folder before all:\n"
     "torchrun --nnodes {nodes} --nproc-per-node {processes} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
-    "-m harmony_dsl run FILE --num-processes {world_size} --num-machines {nodes} --out DIR"
+    "-m harmony_dsl run FILE --num-processes {world_size} --num-machines {nodes}{shards} --out DIR"
 )
 
 
@@ -129,7 +131,8 @@ def _read_graph(path: str, launch: Launch) -> Graph:
     if launch not in (ONE_DEVICE, graph.launch):
         raise Refused(
             f"{path} was compiled with `--num-processes {graph.launch.world_size} --num-machines "
-            f"{graph.launch.nodes}`: leave them out here, or give others to `harmonyc compile`"
+            f"{graph.launch.nodes}{' --shard' if graph.launch.shard else ''}`: leave them out here, or give "
+            "others to `harmonyc compile`"
         )
     return graph
 
@@ -163,6 +166,7 @@ def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
     """Train in this process. Of several only the main one has something to show."""
     from harmony_compiler.store.home import home
     from harmony_dsl.cli.display import display
+    from harmony_dsl.cli.loading import for_good
     from harmony_runtime.failures import Interrupted, LostProcess, RunFailed
     from harmony_runtime.watch import Silent, Watcher
 
@@ -172,7 +176,8 @@ def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
     try:
         with shown as watcher:
             # torch takes seconds to load: the display is there first.
-            from harmony_runtime.executor import run
+            with for_good():
+                from harmony_runtime.executor import run
 
             run(graph, out, watcher=watcher, registry=home() / "models", resume=resume)
     except LostProcess as failure:

@@ -75,10 +75,13 @@ def _turns(options: Namespace) -> list[dict[str, str]]:
 
 def _sample(registry: Path, options: Namespace, turns: list[dict[str, str]]) -> int:
     from harmony_compiler.graph.settings import Sampling
-    from harmony_runtime.data.tokens.trained import unknown_id
-    from harmony_runtime.failures import RunFailed, machine_faults
-    from harmony_runtime.models.chat import ChatError
-    from harmony_runtime.rollout.saved import open_saved
+    from harmony_dsl.cli.loading import for_good
+
+    with for_good():
+        from harmony_runtime.data.tokens.trained import unknown_id
+        from harmony_runtime.failures import RunFailed, machine_faults
+        from harmony_runtime.models.chat import ChatError
+        from harmony_runtime.rollout.saved import open_saved
 
     try:
         blueprint, engine = open_saved(registry, options.key)

@@ -33,6 +33,7 @@ from harmony_compiler.graph.node import (
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.graph.types import (
+    FLOAT,
     GRADER,
     INT,
     NONE,
@@ -215,6 +216,8 @@ class Constructors(Values):
     def _options(self, spec: FieldSpec) -> list[Type]:
         """The types of which a value may be drawn."""
         found = [option for option in options_of(spec.type) if option != NONE and self._drawable(option)]
+        if spec.name in self.within.numbers:
+            found = [option for option in found if option in (INT, FLOAT)] or found
         if spec.name in MAPPED and self.columns is not None and not has_turns(self.columns):
             found = [option for option in found if not isinstance(option, SettingsType)]
         return found

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from harmony_runtime import cuts
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.folders import whole
 
@@ -22,7 +23,8 @@ _TENSOR = "tensor at"
 
 
 class Remembers(Protocol):
-    """A room whose state belongs into a checkpoint."""
+    """A room whose state belongs into a checkpoint. Tensors that processes hold in parts stay cut in it, and
+    come back whole."""
 
     def state(self) -> Tree: ...
 
@@ -45,11 +47,12 @@ class Weights:
     @torch.no_grad()
     def restore(self, state: Tree) -> None:
         for name, tensor in self._tensors.items():
-            tensor.copy_(state[name])
+            cuts.part(tensor).copy_(cuts.part_of(state[name], like=tensor))
 
 
 def save(tree: Tree, folder: Path) -> None:
-    """Write `tree`; a checkpoint that stands there gives way when the new one is complete."""
+    """Write `tree`, of whole tensors; a checkpoint that stands there gives way when the new one is
+    complete."""
     tensors: dict[str, torch.Tensor] = {}
     plain = _part(tree, "", tensors)
     with whole(folder, replace=True) as growing:

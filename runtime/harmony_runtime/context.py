@@ -14,16 +14,20 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from accelerate.utils import gather_object
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from harmony_compiler.graph.graph import Launch
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.mesh import Mesh
+
+if TYPE_CHECKING:
+    from harmony_runtime.models.blueprint import Blueprint
 
 T = TypeVar("T")
 
@@ -50,6 +54,8 @@ class Context:
             RunFailed: what runs is not what `launch` asks for.
         """
         self._asked = launch.world_size
+        self.shard = launch.shard
+        """Whether the processes share the weights of what they train."""
         _refuse_other_launch(launch)
         on_cpu = _computes_on_cpu(launch)
         with warnings.catch_warnings():
@@ -72,6 +78,7 @@ class Context:
         self.world_size: int = self._accelerator.num_processes
         self.is_main: bool = self._accelerator.is_main_process
         self._assert_launch(f"{self.world_size} with Accelerate's type {self._type.value}")
+        self._devices: dict[int, DeviceMesh] = {}
         if self.device.type == "cpu" and self.world_size > 1 and not os.environ.get("OMP_NUM_THREADS"):
             # Processes that each take all cores get in one another's way.
             torch.set_num_threads(max(1, _cores() // (launch.world_size // launch.nodes)))
@@ -128,13 +135,32 @@ class Context:
         # Pickled on the way, from and to processes of our own only.
         return items if self.world_size == 1 else cast(list[T], gather_object(items))
 
+    def devices(self, tp: int) -> DeviceMesh:
+        """The processes in rows of `tp` neighbours: along `parts` those of a copy, along `copies` those that
+        hold the same part. All must ask, the first time."""
+        if tp not in self._devices:
+            shape = (self.world_size // tp, tp)
+            self._devices[tp] = init_device_mesh(self.device.type, shape, mesh_dim_names=("copies", "parts"))
+        return self._devices[tp]
+
+    def leave(self) -> None:
+        """Part from the other processes, however a run has ended."""
+        if self.world_size > 1 and self.device.type == "cpu" and torch.distributed.is_initialized():
+            # Else threads of gloo's groups may abort the process while it ends. (NCCL has no such fault, and
+            # would wait here for what another process never sends.)
+            torch.distributed.destroy_process_group()
+
     def free(self) -> None:
         """Forget the models of a finished stage."""
         self._accelerator.free_memory()
 
-    def mesh(self) -> Mesh:
-        """How the processes share a stage's model."""
-        return Mesh(self)
+    def mesh(self, blueprint: Blueprint | None = None) -> Mesh:
+        """How the processes share a stage's model, or where none is named, any model: a copy each.
+
+        Raises:
+            RunFailed: they cannot share it as its settings and the launch say.
+        """
+        return Mesh(self, blueprint)
 
     def seeded(self, seed: int, purpose: str, step: int = 0) -> AbstractContextManager[None]:
         """`seeded_globally` on this context's device."""
@@ -193,6 +219,11 @@ def _number(seed: int, purpose: str, step: int) -> int:
 
 def _refuse_other_launch(launch: Launch) -> None:
     """Before anybody waits for processes that were never started."""
+    if launch.shard and launch.world_size == 1:
+        raise RunFailed(
+            "`--shard` keeps the weights in parts, one a process, and there is one process: give "
+            "`--num-processes` 2 or more, or leave it out"
+        )
     here = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if here != launch.world_size:
         raise RunFailed(

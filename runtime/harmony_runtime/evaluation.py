@@ -83,7 +83,8 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
 
 
 def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> list[Answer]:
-    node, blueprint, mesh = evaluation.node, evaluation.models[model], run.context.mesh()
+    node, blueprint = evaluation.node, evaluation.models[model]
+    mesh = run.context.mesh(blueprint)
     engine = LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)
     return answers(
         list(evaluation.prompts[model]),

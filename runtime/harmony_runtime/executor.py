@@ -59,6 +59,7 @@ def run(graph: Graph, out: Path, *, watcher: Watcher, registry: Path, resume: bo
                 interrupts=interrupts,
             )
             summary = walk.all()
+            context.wait()
         except KeyboardInterrupt as stop:
             code = stop.exit_code if isinstance(stop, Stop) else 130
             raise _interrupted(folder, out, code) from stop
@@ -75,6 +76,8 @@ def run(graph: Graph, out: Path, *, watcher: Watcher, registry: Path, resume: bo
                 raise LostProcess from fault
             _note_exit(folder, 2, f"{type(fault).__name__}: {fault}")
             raise
+        finally:
+            context.leave()
         _note_exit(folder, 0, "done")
     if context.is_main:
         watcher.finished(summary)

@@ -13,7 +13,7 @@ processes: so how it is cut changes nothing.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -22,16 +22,57 @@ from torch import Tensor
 # Tokens: their log-probabilities, and what each weighs.
 
 
-def token_logprobs(logits_NV: Tensor, ids_N: Tensor, temperature: float = 1.0) -> Tensor:
+def token_logprobs(
+    logits_NV: Tensor, ids_N: Tensor, temperature: float = 1.0, *, overwrite: bool = False
+) -> Tensor:
     """log p(id) under the softmax of logits / `temperature`: shape N, at least float32.
 
     The cross-entropy of language modelling (Radford et al., 2018, equation 1), negative. The temperature is
-    that at which the tokens were drawn.
+    that at which the tokens were drawn. With `overwrite` the backward pass puts the gradient of the logits
+    where they are: nobody may look at them afterwards.
     """
-    logits_NV = _wide(logits_NV)
-    if temperature != 1.0:
-        logits_NV = logits_NV / temperature
-    return -F.cross_entropy(logits_NV, ids_N, reduction="none")
+    wide_NV = _wide(logits_NV)
+    overwrite = overwrite or wide_NV is not logits_NV
+    found_N: Tensor = _TokenLogprobs.apply(wide_NV, ids_N, temperature, overwrite)  # type: ignore[no-untyped-call]
+    return found_N
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """Keeps nothing as large as the logits beside them, which are the largest tensor of all.
+
+    F.cross_entropy keeps their log-softmax, and makes two more such tensors on the way back. A part of them
+    is worked on at a time, small enough to stay in a processor's cache between the operations.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, ids_N: Tensor, temperature: float, overwrite: bool) -> Tensor:
+        parts = torch.split(logits_NV, _rows_at_once(logits_NV))
+        normalisers_N = torch.cat([_scaled(part, temperature).logsumexp(-1) for part in parts])
+        ctx.save_for_backward(logits_NV, ids_N, normalisers_N)
+        ctx.temperature, ctx.overwrite = temperature, overwrite
+        return _scaled(logits_NV.gather(-1, ids_N[:, None])[:, 0], temperature) - normalisers_N
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, None, None, None]:
+        """d log p(id) / d logit = ((logit is the id's) - p) / temperature."""
+        logits_NV, ids_N, normalisers_N = ctx.saved_tensors
+        size, gradient_N1 = _rows_at_once(logits_NV), _scaled(gradient_N, ctx.temperature)[:, None]
+        gradient_NV = logits_NV if ctx.overwrite else torch.empty_like(logits_NV)
+        held = (logits_NV, gradient_NV, normalisers_N[:, None], gradient_N1)
+        for part, gradient, normaliser, factor in zip(*(torch.split(t, size) for t in held), strict=True):
+            torch.sub(_scaled(part, ctx.temperature), normaliser, out=gradient).exp_().mul_(-factor)
+        gradient_NV.scatter_add_(1, ids_N[:, None], gradient_N1)
+        return gradient_NV, None, None, None
+
+
+def _rows_at_once(logits_NV: Tensor) -> int:
+    at_once = 2**19 if logits_NV.device.type == "cpu" else 2**25
+    return max(1, at_once // logits_NV.shape[-1])
+
+
+def _scaled(tensor: Tensor, temperature: float) -> Tensor:
+    return tensor if temperature == 1.0 else tensor / temperature
 
 
 def token_weights(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import datasets
 import transformers
 
 
 def silence_libraries() -> None:
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+
+
+def silence_datasets() -> None:
+    """For who reads with it: it takes half a second to load."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()

@@ -75,7 +75,11 @@ class Walk:
         self._names = _names(graph, [*self._stages, *self._evaluations])
         self._places = {ref: folder.stage(self._identities[ref]) for ref in self._stages}
         blueprints = Blueprints(graph, self._places, registry)
-        conditions: dict[str, Number | str] = {"world_size": context.world_size, **_versions()}
+        conditions: dict[str, Number | str] = {
+            "world_size": context.world_size,
+            "shard": context.shard,
+            **_versions(),
+        }
         speaking = watcher if context.is_main else Silent()
         self._run = Run(
             graph=graph,
@@ -213,9 +217,11 @@ class Walk:
         with machine_faults(f"training `{name}`"):
             trained = TRAININGS[type(node)].train(run, stage)
             with run.interrupts.held():
+                tensors = weights.gathered(trained.model, keep=context.is_main)
                 if context.is_main:
                     with whole(self._places[ref]) as growing:
-                        weights.write(trained.model, run.blueprints.of(ref), growing, self._places[ref])
+                        blueprint, at = run.blueprints.of(ref), self._places[ref]
+                        weights.write(trained.model, blueprint, growing, at, tensors=tensors)
                     shutil.rmtree(self._folder.checkpoint(name, identity), ignore_errors=True)
                 context.wait()
         run.interrupts.check()

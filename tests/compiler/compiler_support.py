@@ -137,6 +137,16 @@ def fill(folder: Path) -> Path:
     return registry
 
 
+PPO = replaced(
+    REINFORCED,
+    ("= grpo", "= ppo"),
+    ("  model = tiny\n", "  policy_model = tiny\n"),
+    ("  completions_per_sample = 2\n", ""),
+    ("  steps = 3", "  max_num_ppo_steps = 3"),
+)
+"""`REINFORCED` by `ppo`, without findings."""
+
+
 def check_text(
     text: str,
     sets: Sequence[str] = (),

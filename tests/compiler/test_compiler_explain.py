@@ -114,6 +114,7 @@ _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--inputs", default="")
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
+_OPTIONS.add_argument("--shard", action="store_true")
 _OPTIONS.add_argument("--num-machines", type=int, default=1)
 
 
@@ -135,7 +136,7 @@ def findings_of(code: str, section: str, registry: Path) -> tuple[Diagnostic, ..
     return compile_recipe(
         Source(path.name, example.recipe, path),
         settings=[*inputs, *(Setting(*one.split("=", 1)) for one in options.set)],
-        launch=Launch(options.num_processes, options.num_machines),
+        launch=Launch(options.num_processes, options.num_machines, options.shard),
         registry=registry,
         wanted=options.grader or ANY_GRADER if options.command == "grade" else None,
         to_run=options.command == "run",

@@ -37,6 +37,7 @@ _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--inputs", action="append", default=[])
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
+_OPTIONS.add_argument("--shard", action="store_true")
 
 
 def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, ...]:
@@ -59,7 +60,7 @@ def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, 
         if not isinstance(read, tuple):
             return (read,)
         settings.extend(read)
-    launch = Launch(options.num_processes)
+    launch = Launch(options.num_processes, 1, options.shard)
     to_run = options.command == "run"
     found = compile_recipe(
         source, settings=settings, launch=launch, registry=registry, wanted=wanted, to_run=to_run

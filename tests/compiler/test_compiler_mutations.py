@@ -53,6 +53,8 @@ def recipes() -> Iterator[tuple[str, str]]:
 def data(folder: Path) -> None:
     """What the recipes read."""
     shutil.copytree(ROOT / "examples" / "data", folder / "data")
+    for path in EXAMPLES:  # one may import another
+        shutil.copy(path, folder)
     row = '{"question": "What is 1 + 1?", "answer": "2 #### 2"}\n'
     (folder / "data" / "gsm8k.jsonl").write_text(row * 20, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from compiler_support import COMPARED, GOOD, REINFORCED, check_text, graph_of, replaced
+from compiler_support import COMPARED, GOOD, MODEL, PPO, REINFORCED, check_text, graph_of, replaced
 
 from harmony_compiler.files import Disk
 from harmony_compiler.graph.graph import Graph
@@ -67,8 +67,38 @@ grader polite = 0.5 * contains("please") - brief / 10
 )
 
 
+PREFERRING = (
+    MODEL
+    + """\
+dataset pairs = rows([{ q = "1+1", good = "2", bad = "3" }, { q = "1+2", good = "3", bad = "4" }]) {
+  prompt = "{{ q }}"
+  chosen = "{{ good }}"
+  rejected = "{{ bad }}"
+}
+train adder = dpo {
+  model = tiny
+  dataset = pairs
+  samples_per_batch = 4
+  label_smoothing = 0.1
+  epochs = 5
+}
+save adder as "adder"
+"""
+)
+
+CRITICISED = replaced(
+    PPO, ("  max_num_ppo_steps = 3\n", '  epochs = 6\n  value_model = tiny { attention = "eager" }\n')
+)
+
+
 @pytest.mark.parametrize(
-    ("name", "recipe", "sets"), [("arithmetic", RECIPE, ["seed=8"]), ("reinforcing", REINFORCING, [])]
+    ("name", "recipe", "sets"),
+    [
+        ("arithmetic", RECIPE, ["seed=8"]),
+        ("reinforcing", REINFORCING, []),
+        ("preferring", PREFERRING, []),
+        ("criticised", CRITICISED, []),
+    ],
 )
 def test_a_plan_reads_as_it_was_reviewed(name: str, recipe: str, sets: list[str], folder: Path) -> None:
     shown = plan_text(graph_of(recipe, sets, world_size=2)).replace(str(folder), "FOLDER")

@@ -11,6 +11,7 @@ from compiler_support import (
     GOOD,
     GRADER,
     MODEL,
+    PPO,
     REINFORCED,
     check_text,
     codes,
@@ -124,6 +125,26 @@ def test_drawing_the_same_again_and_again_is_refused(sampling: str, blamed: str)
     repeated = replaced(COMPARED, ("sampling { max_tokens = 8 }", f"{settings}\n  samples = 2"))
     assert codes(check_text(REINFORCED + repeated)) == ["E0406"]
     assert codes(check_text(REINFORCED + repeated.replace("samples = 2", "samples = 1"))) == []
+
+
+ANOTHER_DISTRIBUTION = [
+    ("top_p = 0.99", "0.99"),
+    ("top_k = 50", "50"),
+    ("top_p = 1", ""),
+    ("top_p = none", ""),
+]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+@pytest.mark.parametrize(
+    ("cut", "blamed"), ANOTHER_DISTRIBUTION, ids=[cut for cut, _ in ANOTHER_DISTRIBUTION]
+)
+def test_completions_are_drawn_from_what_the_loss_computes(algorithm: str, cut: str, blamed: str) -> None:
+    recipe = {"grpo": REINFORCED, "ppo": PPO}[algorithm]
+    found = check_text(replaced(recipe, ("max_tokens = 8", f"max_tokens = 8, {cut}")))
+    assert (codes(found), pointed_at(found)) == ((["E0406"], [blamed]) if blamed else ([], []))
+    drawn = replaced(COMPARED, ("max_tokens = 8", f"max_tokens = 8, temperature = 0.7, {cut}"))
+    assert codes(check_text(recipe + drawn)) == []
 
 
 def test_a_rule_may_only_warn() -> None:

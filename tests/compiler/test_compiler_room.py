@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from compiler_support import ASKED, COMPARED, GRADER, MODEL, REINFORCED, check_text, codes, replaced
+from compiler_support import ASKED, COMPARED, GRADER, MODEL, PPO, REINFORCED, check_text, codes, replaced
 
 from harmony_compiler.compile import compile_recipe
 from harmony_compiler.files import Disk
@@ -135,6 +135,16 @@ def test_the_tightest_model_decides() -> None:
         ["E0702"],
         text[: text.rindex("max_tokens")].count("\n") + 1,
     )
+
+
+def test_the_critic_reads_what_the_policy_writes() -> None:
+    asked_of(["a" * 14])
+    large = replaced(MODEL, ("tiny", "large"), ("context = 24", "context = 240"))
+    apart = replaced(PPO, ("policy_model = tiny", "policy_model = large\n  value_model = tiny"))
+    assert codes(check_text(large + apart)) == ["E0702"]
+    assert codes(check_text(large + replaced(apart, ("value_model = tiny", "value_model = large")))) == [
+        "W0201"
+    ]
 
 
 def test_each_file_is_read_once() -> None:

@@ -13,6 +13,7 @@ from compiler_support import (
     GOOD,
     GRADER,
     MODEL,
+    PPO,
     REINFORCED,
     SAVE,
     TRAIN,
@@ -44,13 +45,6 @@ dataset pairs = rows([{ q = "1+1", good = "2", bad = "3" }]) {
 }
 """
 PREFER = "train adder = dpo {\n  model = tiny\n  dataset = pairs\n  samples_per_batch = 4\n  steps = 3\n}\n"
-PPO = replaced(
-    REINFORCED,
-    ("= grpo", "= ppo"),
-    ("  model = tiny\n", "  policy_model = tiny\n"),
-    ("  completions_per_sample = 2\n", ""),
-    ("  steps = 3", "  max_num_ppo_steps = 3"),
-)
 JUDGED = replaced(
     REINFORCED, (GRADER, 'grader right = judge {\n  model = tiny\n  criteria = "The sum is right."\n}\n')
 )
@@ -133,10 +127,11 @@ def test_an_evaluation_is_greedy_and_reads_no_other_sampling() -> None:
     assert (codes(found), pointed_at(found)) == (["E0413"], ["0.5"])
     warm = drawn.replace("top_p = 0.5", "top_p = 0.5, temperature = 0.7")
     assert codes(check_text(REINFORCED + warm)) == []
-    # settings that a name stands for may be read elsewhere
-    shared = "let drawing = sampling { max_tokens = 8, top_p = 0.5 }\n" + REINFORCED + COMPARED
+    # settings that a name stands for may be read elsewhere: here by `grpo`, which does not take all of them
+    shared = "let drawing = sampling { max_tokens = 8, top_p = %s }\n" + REINFORCED + COMPARED
     shared = shared.replace("sampling { max_tokens = 8 }", "sampling = drawing")
-    assert codes(check_text(shared)) == []
+    assert codes(check_text(shared % "1.0")) == []
+    assert codes(check_text(shared % "0.5")) == ["E0406"]
 
 
 def test_a_length_has_a_bound() -> None:
@@ -222,6 +217,37 @@ def test_the_policy_of_ppo_is_the_one_that_is_trained() -> None:
     assert codes(check_text(wide, world_size=8)) == ["E0406"]
     later = wide + replaced(AGAIN, ("dataset = sums", 'dataset = asked { completion = "{{ answer }}" }'))
     assert codes(check_text(later, world_size=4)) == []
+
+
+def test_policy_and_critic_stand_on_the_same_devices() -> None:
+    wide = replaced(PPO, ("context = 24", "context = 24\n  tp = 2"))
+    narrow = replaced(wide, ("grader = right\n", "grader = right\n  value_model = tiny { tp = 1 }\n"))
+    found = check_text(narrow, world_size=2)
+    assert (codes(found), pointed_at(found)) == (["E0406"], ["1"])
+    other = replaced(PPO, ("grader = right\n", "grader = right\n  value_model = tiny { tp = 2 }\n"))
+    assert codes(check_text(other, world_size=2)) == ["E0406"]
+    alike = replaced(narrow, ("tiny { tp = 1 }", "tiny { tp = 2 }"))
+    assert codes(check_text(alike, world_size=2)) == []
+
+
+WARMUPS = [
+    ("max_num_ppo_steps = 3", "value_warmup = 2", []),
+    ("max_num_ppo_steps = 3", "value_warmup = 3", ["E0406"]),
+    ("max_num_ppo_steps = 3", "value_warmup = 66%", []),
+    ("max_num_ppo_steps = 3", "value_warmup = 67%", ["E0406"]),
+    ("max_num_ppo_steps = 3", "value_warmup = 100%", ["E0406"]),
+    ("max_num_ppo_steps = 1", "", ["E0406"]),  # 25 %, rounded up
+    ("max_num_ppo_steps = 1", "value_warmup = 0", []),
+    ("epochs = 3", "value_warmup = 3", []),  # nobody has counted the steps yet
+    ("epochs = 3", "value_warmup = 99%", []),
+    ("epochs = 3", "value_warmup = 100%", ["E0406"]),
+]
+
+
+@pytest.mark.parametrize(("length", "warmup", "said"), WARMUPS)
+def test_the_policy_learns_after_the_warm_up_of_the_critic(length: str, warmup: str, said: list[str]) -> None:
+    found = check_text(replaced(PPO, ("max_num_ppo_steps = 3", f"{length}\n  {warmup}")))
+    assert codes(found) == said
 
 
 def test_a_copy_of_a_trained_model_keeps_what_it_does_not_change() -> None:

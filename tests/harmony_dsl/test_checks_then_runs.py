@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from harmony_dsl.testing import Recipe
 from harmony_dsl.testing.running import (
+    ROW_BY_ROW,
     compiled,
     first_view,
     pair_recipes,
@@ -19,9 +20,6 @@ from harmony_dsl.testing.running import (
 from harmony_grammar.diagnostics import Diagnostic
 
 RUNS = 50
-
-ROW_BY_ROW = {"E0553", "E0554"}
-"""Whether two conversations go the same way up to their answers is a fact of each row."""
 
 
 @pytest.fixture(scope="module")

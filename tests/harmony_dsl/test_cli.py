@@ -161,7 +161,9 @@ def test_inputs_are_set(harmonyc: Harmonyc, write: Write) -> None:
 
 def test_the_launch_is_told(harmonyc: Harmonyc, write: Write) -> None:
     told = harmonyc("compile", write().name, "--num-processes", "4", "--num-machines", "2")
-    assert json.loads(told.out)["launch"] == {"world_size": 4, "nodes": 2}
+    assert json.loads(told.out)["launch"] == {"world_size": 4, "nodes": 2, "shard": False}
+    told = harmonyc("plan", write().name, "--num-processes", "2", "--shard")
+    assert " on 2 processes, each with a part of the weights (--shard)\n" in told.out
 
 
 USAGE = {
@@ -177,6 +179,10 @@ USAGE = {
     "uneven launch": (
         ("plan", "x", "--num-processes", "3", "--num-machines", "2"),
         "--num-processes 3 does not divide over --num-machines 2",
+    ),
+    "nothing to shard": (
+        ("check", "x", "--shard"),
+        "--shard spreads the weights over processes, and there is one: add `--num-processes 2` or more",
     ),
     "misspelt command": (("chekc", "x"), "there is no command `chekc`; did you mean `check`?"),
     "option first": (("--set", "a=1", "check"), "`--set` stands before a command"),

@@ -13,11 +13,15 @@ from dsl_support import ROOT, Harmonyc
 EXAMPLES = ROOT / "examples"
 DATA = EXAMPLES / "data"
 
+ONE_UPDATE = ("W0401", "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch")
+
 SAID = {
-    "quickstart": [
-        ("W0401", "`samples_per_mini_batch` is all of `samples_per_batch`: one update a batch"),
-    ],
+    "quickstart": [ONE_UPDATE],
     "chat": [("N0502", "`data/chat.jsonl` is recognised as conversations")],
+    "sft": [],
+    "dpo": [],
+    "grpo": [ONE_UPDATE],
+    "ppo": [ONE_UPDATE],
 }
 """What `check` has to say about each example."""
 
@@ -32,8 +36,8 @@ def test_every_example_checks_and_explains_its_warnings(recipe: Path, harmonyc: 
     assert told.code == 0
     said = [(found["code"], found["message"]) for found in json.loads(told.out)["diagnostics"]]
     assert said == SAID[recipe.stem]
-    if recipe.stem == "quickstart":
-        assert "warns that one update is taken of each batch" in recipe.read_text(encoding="utf-8")
+    if ONE_UPDATE in said:
+        assert "check` warns that one update is taken of each batch" in recipe.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

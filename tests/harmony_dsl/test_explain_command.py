@@ -9,7 +9,7 @@ from dsl_support import Harmonyc
 
 from harmony_compiler.explain.pages import given_out
 from harmony_compiler.explain.reference import names
-from harmony_compiler.graph.catalogue import CONSTRUCTORS
+from harmony_compiler.graph.catalogue import CONSTRUCTORS, class_of
 from harmony_compiler.graph.node import Constructor, schema, summary
 
 UNKNOWN_COLUMN = """\
@@ -100,6 +100,15 @@ def test_the_reference_of_an_algorithm(harmonyc: Harmonyc) -> None:
     ) in text
     warnings = text.partition("\nwarnings\n")[2]
     assert "  - `samples_per_mini_batch` is all of `samples_per_batch`: one update a batch\n" in warnings
+
+
+@pytest.mark.parametrize("name", ["sft", "dpo", "grpo", "ppo", "cosine", "linear", "constant"])
+def test_the_reference_of_what_computes_has_its_formula(name: str, harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, name).partition("\nformula\n")[2].partition("\nfields\n")[0]
+    told = class_of(name).formula
+    equations, _, words = told.partition("\n\n")
+    assert text.startswith("".join(f"  {line}\n" for line in equations.splitlines()) + "\n")
+    assert " ".join(words.split()) in " ".join(text.split())
 
 
 def test_the_reference_of_settings_says_where_they_stand(harmonyc: Harmonyc) -> None:

@@ -116,6 +116,51 @@ def test_grpo_and_evaluate_write_what_the_page_says(
     assert results["evaluations"]["report"]["better"]["right"].keys() == of_example
 
 
+@pytest.mark.parametrize(("beta", "without"), [("0.1", frozenset()), ("0", frozenset({"kl"}))])
+def test_ppo_writes_what_the_page_says(
+    harmonyc: Harmonyc, write: Write, beta: str, without: frozenset[str]
+) -> None:
+    recipe = write()
+    stage = REINFORCED.partition("evaluate")[0].replace("BETA", beta)
+    for grpo, ppo in (
+        ("= grpo", "= ppo"),
+        ("  model =", "  policy_model ="),
+        ("  completions_per_sample = 2\n", ""),
+        ("steps = 2", "max_num_ppo_steps = 2"),
+    ):
+        assert grpo in stage
+        stage = stage.replace(grpo, ppo)
+    text = recipe.read_text(encoding="utf-8") + stage
+    recipe.write_text(text.replace("save adder", "save better"), encoding="utf-8")
+    told = harmonyc("run", recipe.name, "--out", "there")
+    assert told.code == 0, told.err
+    agree(Path("there"), "metrics.jsonl", "better", "ppo", without=without)
+    agree(Path("there"), "timings.jsonl", "better", "ppo")
+    described = documented("samples.jsonl", "ppo") | documented("samples.jsonl", "grpo")
+    for names in written(Path("there"), "samples.jsonl", "better"):
+        assert names == described
+
+
+def test_dpo_writes_what_the_page_says(harmonyc: Harmonyc, write: Write) -> None:
+    recipe = write()
+    pairs = 'dataset pairs = sums { completion = none, chosen = "{{ answer }}", rejected = "0" }\n'
+    stage = "train better = dpo { model = adder, dataset = pairs, samples_per_batch = 4, steps = 2 }\n"
+    text = recipe.read_text(encoding="utf-8") + pairs + stage
+    recipe.write_text(text.replace("save adder", "save better"), encoding="utf-8")
+    told = harmonyc("run", recipe.name, "--out", "there")
+    assert told.code == 0, told.err
+    agree(Path("there"), "metrics.jsonl", "better", "dpo")
+    agree(Path("there"), "timings.jsonl", "better", "dpo", without=frozenset({"completions_per_second"}))
+    manifest = json.loads((Path("there") / "manifest.json").read_text(encoding="utf-8"))
+    counts = manifest["stages"]["better"]["rows"]
+    assert counts.keys() <= documented("What became of the rows", "")
+    assert {name: count for name, count in counts.items() if count} == {
+        "read": 10,
+        "kept": 10,
+        "with_equal_answers": 1,
+    }
+
+
 def test_the_page_names_what_is_in_the_folder(folder: Path) -> None:
     listed = set(re.findall(r"^\| `([^`/]+)", PAGE.partition("\n## ")[0], re.MULTILINE))
     assert {place.name for place in folder.iterdir()} <= listed

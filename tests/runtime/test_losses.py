@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from harmony_runtime.losses import (
     group_advantages,
@@ -75,6 +76,23 @@ def test_log_probabilities_are_at_the_temperature() -> None:
         scaled = [x / 0.7 for x in logits_NV[n].tolist()]
         expected = scaled[ids_N[n]] - math.log(sum(math.exp(x) for x in scaled))
         assert found[n].item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("overwrite", [False, True], ids=["kept", "overwritten"])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_gradient_of_log_probabilities_is_that_of_the_cross_entropy(
+    temperature: float, overwrite: bool
+) -> None:
+    # Wide enough to be worked on in several parts.
+    logits_NV, ids_N, weights_N = numbers(5, 300_000), torch.tensor([4, 0, 299_999, 0, 7]), numbers(5)
+    logits_NV.requires_grad_()
+    asked_NV = logits_NV * 1 if overwrite else logits_NV
+    before = logits_NV.detach().clone()
+    (token_logprobs(asked_NV, ids_N, temperature, overwrite=overwrite) * weights_N).sum().backward()
+    found_NV, logits_NV.grad = logits_NV.grad, None
+    (-cross_entropy(logits_NV / temperature, ids_N, reduction="none") * weights_N).sum().backward()
+    torch.testing.assert_close(found_NV, logits_NV.grad, rtol=1e-9, atol=1e-12)
+    assert torch.equal(logits_NV, before)
 
 
 # --- the surrogate --------------------------------------------------------------------------------------

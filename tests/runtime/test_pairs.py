@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from runtime_support import DATA, MODEL, Told, desk_of, graph_of, json_lines, tiny
 from test_chat import CHARS
 
 from harmony_compiler.graph.datasets import Rows
+from harmony_compiler.graph.settings import Column
 from harmony_runtime.data.tokens.pairs import PairRows, Side, pairs_of
 from harmony_runtime.failures import RunFailed
 
@@ -20,8 +22,8 @@ ITEMS = [{"q": "1" * length, "good": "yes", "bad": "n" * length} for length in (
 @pytest.fixture
 def pairs(tmp_path: Path) -> Callable[..., PairRows]:
     def call(items: list[Any], told: Told | None = None, context: int = 40, **fields: Any) -> PairRows:
-        mapping = {"completion": None, "chosen": "{{ good }}", "rejected": "{{ bad }}"}
-        data: Rows = json_lines(tmp_path / "data.jsonl", items, **mapping, **fields)
+        mapping: dict[str, Any] = {"completion": None, "chosen": "{{ good }}", "rejected": "{{ bad }}"}
+        data: Rows = json_lines(tmp_path / "data.jsonl", items, **(mapping | fields))
         desk = desk_of(graph_of({MODEL: tiny(context=context), DATA: data}, ()), tmp_path / "home", told)
         return pairs_of(desk, DATA, desk.blueprints.of(MODEL))
 
@@ -90,3 +92,34 @@ def test_equal_answers_are_said(pairs: Look) -> None:
     told = Told()
     assert pairs([*ITEMS, {"q": "1", "good": "yes", "bad": "yes"}], told).counts["with_equal_answers"] == 1
     assert any("1 of 4 pairs have the same answer twice" in text for text in told.warnings)
+
+
+TURNS = [
+    {"role": "assistant", "content": "yes", "weight": 0.5},
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "content": "y", "weight": 2},
+]
+
+
+@pytest.mark.parametrize("rows", [[2, 0, 1, 2], [1], [299, 0, 256]])
+def test_a_batch_has_both_rows_of_each_pair(rows: list[int], pairs: Look) -> None:
+    """Those of the better answers first, padded on the right; counted is what the answers' turns count."""
+    items = [{"q": "1" * (1 + n % 7), "good": TURNS[: 1 + n % 3], "bad": TURNS[2:]} for n in range(300)]
+    found = pairs(items, chosen=Column(name="good"), rejected=Column(name="bad"))
+    batch = found.batch(torch.tensor(rows))
+    expected = []
+    for name in ("chosen", "rejected"):
+        for row in rows:
+            prompt, side = found[row].prompt.tolist(), getattr(found[row], name)
+            expected.append((prompt + side.ids.tolist(), [0.0] * len(prompt) + side.weights.tolist()))
+    longest = max(len(ids) for ids, _ in expected)
+    assert batch.ids_BT.shape == batch.weights_BT.shape == (2 * len(rows), longest)
+    for ids, weights, (row, counted) in zip(*batch, expected, strict=True):
+        padding = longest - len(row)
+        assert ids.tolist() == row + [0] * padding
+        assert weights.tolist() == counted + [0.0] * padding
+    both = list(zip(expected, expected[len(rows) :], strict=False))
+    assert found.sizes[rows].tolist() == [len(one) + len(other) for (one, _), (other, _) in both]
+    trained = [sum(weight > 0 for side in pair for weight in side[1]) for pair in both]
+    assert found.trained[rows].tolist() == trained
+    assert found.tokens["trained"] == found.trained.sum()

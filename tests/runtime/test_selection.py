@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime_support import DATA, graph_of
 
@@ -53,6 +53,7 @@ def test_a_filter_keeps_the_rows_for_which_it_holds() -> None:
     st.booleans(),
     st.none() | st.integers(1, 12),
 )
+@settings(deadline=None)  # the first split with a slice loads `datasets`
 def test_split_then_filter_then_shuffle_then_limit(
     count: int, split: str, filtered: bool, shuffle: bool, limit: int | None
 ) -> None:

@@ -102,7 +102,7 @@ def _constructor(word: str, kind: str, cls: type[Constructor]) -> str:
     lines = [f"{cls.constructor}: {kind}", ""]
     lines += _folded(" ".join((cls.__doc__ or "").split()))
     lines += _folded(f"It is {NOT_YET}.") if cls.later else []
-    lines += ["", f"  {_form(word, cls)}", *_places(cls)]
+    lines += ["", f"  {_form(word, cls)}", *_places(cls), *_formula(cls)]
     specs = _ordered(cls)
     if specs:
         width = max(len(name) for name in specs)
@@ -151,6 +151,14 @@ def _places(cls: type[Constructor]) -> Iterator[str]:
         if cls.needs:
             needs = _listed([f"`{key}: {type_}`" for key, type_ in cls.needs])
             yield f"  needs metadata {needs}"
+
+
+def _formula(cls: type[Constructor]) -> Iterator[str]:
+    """What is computed, as the class has it; its prose is folded."""
+    if cls.formula:
+        yield from ("", "formula")
+        for line in cls.formula.splitlines():
+            yield from _folded(line, "  ") if len(line) > WIDTH - 2 else [f"  {line}".rstrip()]
 
 
 def _parts(type_: Type) -> Iterator[Type]:

@@ -46,6 +46,35 @@ class UnevenHeads(Diagnostic):
     fact: str = ""
 
 
+class NoPlanToCut(Diagnostic):
+    code, slug = "E0704", "no-plan-to-cut"
+    message = "`tp` = {tp} cuts the matrices of a model, and there is no plan for cutting a `{architecture}`"
+    label = "cannot be done"
+    notes = ("{fact}",)
+    help = "leave `tp` at 1, or take another architecture: `qwen3` and `llama` can be cut"
+    tp: str
+    architecture: str
+    fact: str = ""
+
+
+class AdapterOnParts(Diagnostic):
+    code, slug = "E0705", "adapter-on-parts"
+    message = "an adapter stands beside whole weights, and {how} cuts them"
+    label = "{cause}"
+    help = "{mend}, or train all weights"
+    how: str
+    cause: str
+    mend: str
+
+
+class CutTwice(Diagnostic):
+    code, slug = "E0706", "cut-twice"
+    message = "`tp` = {tp} cuts the weights over devices, and so does `--shard`"
+    label = "the launch already cuts them"
+    help = "leave out `--shard`, or `tp`"
+    tp: str
+
+
 class UnknownTarget(Diagnostic):
     code, slug = "E0576", "unknown-target"
     message = "a `{architecture}` model has no linear layer `{name}` that an adapter can stand beside"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from harmony_compiler.graph import equations
 from harmony_compiler.graph.datasets import AnyRows, PreferenceRows, PromptRows, ThreadRows
 from harmony_compiler.graph.graders import GraderRef, GraderRefs
 from harmony_compiler.graph.models import ModelRef
@@ -145,10 +146,30 @@ def mini_batches(model: str = "model") -> tuple[Rule, ...]:
     )
 
 
+ONE_PROBABILITY = (
+    Rule(
+        "sampling.top_p",
+        (),
+        lambda top_p: top_p == 1,
+        "with `top_p` = {top_p} completions are drawn from another distribution than the loss computes",
+        "leave it out; an evaluation may have it",
+    ),
+    Rule(
+        "sampling.top_k",
+        (),
+        lambda top_k: False,
+        "with `top_k` = {top_k} completions are drawn from another distribution than the loss computes",
+        "leave it out; an evaluation may have it",
+    ),
+)
+"""What draws completions and what trains on them agree on their probabilities."""
+
+
 class Sft(Stepped):
     """Supervised fine-tuning: imitate the completions of a dataset."""
 
     constructor = "sft"
+    formula = equations.SFT
     rules = (over_ranks("samples_per_batch"),)
     measures = ("loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch")
 
@@ -172,8 +193,12 @@ class Dpo(Stepped):
     """Direct preference optimisation: make better answers likelier than worse (Rafailov et al., 2023)."""
 
     constructor = "dpo"
-    later = True
+    formula = equations.DPO
     rules = (over_ranks("samples_per_batch"),)
+    measures = (
+        *("loss", "reward_chosen", "reward_rejected", "margin", "accuracy", "logprob_chosen"),
+        *("logprob_rejected", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch"),
+    )
     reads = (ReadWith("label_smoothing", "loss", ("sigmoid",)),)
 
     model: ModelRef = field(doc="the model to start from, and the reference")
@@ -195,10 +220,11 @@ class Grpo(Stepped):
     """Group relative policy optimisation: reinforce completions that score above their group."""
 
     constructor = "grpo"
+    formula = equations.GRPO
     measures = (
         *("loss", "reward", "reward_std", "no_signal", "kl", "clipped", "truncated", "completion_tokens"),
-        *("no_reward", "not_applicable", "failed", "lr", "grad_norm", "tokens", "trained_tokens", "rows"),
-        *("completions", "epoch"),
+        *("entropy", "no_reward", "not_applicable", "failed", "sampler_gap", "lr", "grad_norm", "tokens"),
+        *("trained_tokens", "rows", "completions", "epoch"),
     )
     rules = (
         Rule(
@@ -217,13 +243,7 @@ class Grpo(Stepped):
             "at temperature 0 all completions of a group are the same, and nothing is learned",
             "leave `temperature` at 1.0",
         ),
-        Rule(
-            "sampling.top_k",
-            (),
-            lambda top_k: top_k > 1,
-            "with `top_k` = 1 all completions of a group are the same, and nothing is learned",
-            "leave it out",
-        ),
+        *ONE_PROBABILITY,
     )
 
     model: ModelRef = field(doc="the model to start from")
@@ -271,7 +291,13 @@ class Ppo(Algorithm):
     """
 
     constructor = "ppo"
-    later = True
+    formula = equations.PPO
+    measures = (
+        *("loss_policy", "loss_value", "clipped", "clipped_value", "lr", "lr_value", "grad_norm"),
+        *("grad_norm_value", "value", "return", "advantage", "advantage_std", "explained_variance", "kl"),
+        *("reward", "no_reward", "not_applicable", "failed", "truncated", "completion_tokens", "entropy"),
+        *("sampler_gap", "tokens", "trained_tokens", "rows", "completions", "epoch"),
+    )
     trains = "policy_model"
     own_names: ClassVar[Mapping[str, str]] = {
         "model": "policy_model",
@@ -287,6 +313,28 @@ class Ppo(Algorithm):
             lambda temperature: temperature > 0,
             "at temperature 0 a prompt has one completion for ever, and nothing is learned from chance",
             "leave `temperature` at 1.0",
+        ),
+        *ONE_PROBABILITY,
+        Rule(
+            "value_model.tp",
+            ("policy_model.tp",),
+            lambda critic, policy: critic == policy,
+            "`value_model` and `policy_model` are loaded with different `tp`",
+            "policy and critic stand on the same devices: give both the same `tp`",
+        ),
+        Rule(
+            "value_warmup",
+            ("max_num_ppo_steps",),
+            lambda warmup, steps: (warmup.of(steps) if isinstance(warmup, Percent) else warmup) < steps,
+            "`value_warmup` = {value_warmup} is all of {max_num_ppo_steps} steps: only the critic learns",
+            "leave steps for the policy, which learns after the warm-up",
+        ),
+        Rule(
+            "value_warmup",
+            (),
+            lambda warmup: not isinstance(warmup, Percent) or warmup.share < 1,
+            "`value_warmup` = {value_warmup} is all of the steps: only the critic learns",
+            "leave steps for the policy, which learns after the warm-up",
         ),
     )
 

@@ -18,10 +18,12 @@ FORMAT_VERSION = 1
 
 
 class Launch(Record):
-    """What the launch decides: how many processes on how many machines."""
+    """What the launch decides: how many processes on how many machines, and how they hold weights."""
 
     world_size: int = 1
     nodes: int = 1
+    shard: bool = False
+    """Whether each process keeps a part of the trained weights only."""
 
     @property
     def gpus_per_node(self) -> int:

@@ -33,6 +33,9 @@ _GATED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 LINEAR_LAYERS = {"qwen3": _GATED, "llama": _GATED, "gpt2": ("c_attn", "c_proj", "c_fc")}
 """By the architecture of a new model, the linear layers of its blocks."""
 
+UNCUT = ("gpt2",)
+"""Architectures whose matrices transformers has no plan to cut, by the `model_type` of a configuration."""
+
 CHARS_MARKS = ("<pad>", "<unk>", "<bos>", "<eos>", "<system>", "<user>", "<assistant>")
 CHARS_TEXT = "\n" + "".join(map(chr, range(32, 127)))
 """What its tokens are: the marks, and one token a character."""

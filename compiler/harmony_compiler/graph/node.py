@@ -181,6 +181,8 @@ class Constructor(Record, kw_only=True):
     """The name that recipes use."""
     tag: ClassVar[str] = ""
     """The name in a graph, where two constructors share the one that recipes use."""
+    formula: ClassVar[str] = ""
+    """What the runtime computes, for `explain`: see `equations`."""
     argument: ClassVar[str | None] = None
     """The field that a positional argument fills."""
     rules: ClassVar[tuple[Rule, ...]] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from harmony_compiler.graph import equations
 from harmony_compiler.graph.node import RECIPE_SEED, ReadWith, Rule, Settings, field
 from harmony_compiler.graph.types import STR, ListOf
 from harmony_compiler.graph.values import Duration, Percent
@@ -25,6 +26,7 @@ class Cosine(Settings):
     """Rise linearly, then fall along half a cosine."""
 
     constructor = "cosine"
+    formula = equations.COSINE
 
     warmup: int | Percent = field(Percent(10), at_least=0, doc=_WARMUP)
     floor: Percent = field(Percent(10), at_least=0, at_most=100, doc=_FLOOR)
@@ -34,6 +36,7 @@ class Linear(Settings):
     """Rise linearly, then fall linearly."""
 
     constructor = "linear"
+    formula = equations.LINEAR
 
     warmup: int | Percent = field(Percent(0), at_least=0, doc=_WARMUP)
     floor: Percent = field(Percent(0), at_least=0, at_most=100, doc=_FLOOR)
@@ -43,6 +46,7 @@ class Constant(Settings):
     """Rise linearly, then stay."""
 
     constructor = "constant"
+    formula = equations.CONSTANT
 
     warmup: int | Percent = field(Percent(0), at_least=0, doc=_WARMUP)
 
@@ -114,7 +118,7 @@ class EarlyStop(Settings):
     constructor = "early_stop"
     later = True
 
-    metric: str = field(doc="name of a metric, such as `validation_loss`", examples=('"loss"',))
+    metric: str = field(doc="name of a metric, such as `validation_loss`", examples=('"grad_norm"',))
     patience: int = field(at_least=1, doc="validations without a better value before the stage ends")
 
 

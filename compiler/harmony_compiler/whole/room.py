@@ -145,7 +145,8 @@ def _labels(model: _Answering) -> tuple[Label, ...]:
 
 
 def _models(stage: Made) -> Iterator[Made]:
-    for name in (stage.cls.trains if issubclass(stage.cls, Algorithm) else "models",):
+    """Those that answer, and the critic, which reads prompts with their answers as well."""
+    for name in (stage.cls.trains if issubclass(stage.cls, Algorithm) else "models", "value_model"):
         value = stage.values.get(name)
         for model in value if isinstance(value, tuple) else (value,):
             if isinstance(model, Made):

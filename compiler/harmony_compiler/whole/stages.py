@@ -13,13 +13,21 @@ from typing import Any
 from harmony_compiler.checking.fitting import describe, fit
 from harmony_compiler.files import Files
 from harmony_compiler.findings.fields import UnknownMetric, UnusualRate
-from harmony_compiler.findings.resources import NothingToMerge, UnevenHeads, UnknownTarget
+from harmony_compiler.findings.resources import (
+    AdapterOnParts,
+    CutTwice,
+    NoPlanToCut,
+    NothingToMerge,
+    UnevenHeads,
+    UnknownTarget,
+)
 from harmony_compiler.findings.types import MixedRows, WrongValidation
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Mix
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.models import (
     LINEAR_LAYERS,
+    UNCUT,
     HubModel,
     LoadSettings,
     LocalModel,
@@ -29,7 +37,7 @@ from harmony_compiler.graph.models import (
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import DatasetType
-from harmony_compiler.lineage import adapter, origin, written
+from harmony_compiler.lineage import adapter, origin, setting, written
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.typed import Made, Value
 from harmony_compiler.whole.model_config import config_of, stated
@@ -40,7 +48,8 @@ def ill_fitting(made: Sequence[Made], launch: Launch, files: Files) -> Iterator[
     """What does not fit together, and what is doubtful."""
     for item in made:
         if issubclass(item.cls, LoadSettings):
-            yield from _uneven_heads(item, launch, files)
+            yield from list(_uncut(item, files)) or _uneven_heads(item, launch, files)
+            yield from _cut_otherwise(item, launch)
             yield from _unknown_targets(item)
         elif issubclass(item.cls, Save):
             yield from _nothing_to_merge(item)
@@ -52,7 +61,52 @@ def ill_fitting(made: Sequence[Made], launch: Launch, files: Files) -> Iterator[
             yield from _unusual_rates(item)
 
 
-# --- tensor parallelism ---------------------------------------------------------------------------------
+# --- weights in parts -----------------------------------------------------------------------------------
+
+
+def _uncut(model: Made, files: Files) -> Iterator[Diagnostic]:
+    """`tp` cuts matrices by a plan, which not every architecture has. Of most loaded models the run knows."""
+    given, tp, source = model.given.get("tp"), model.values["tp"], origin(model)
+    if given is None or source is None or not isinstance(tp, int) or tp == 1:
+        return
+    folder = source.given.get("path") if issubclass(source.cls, LocalModel) else None
+    if folder is not None and isinstance(source.values["path"], str):
+        kinds = [part.get("model_type") for part in config_of(source.values["path"], files)]
+    else:
+        kinds = [source.values.get("architecture")]
+    for kind in kinds:
+        if kind in UNCUT:
+            place = source.given.get("architecture")
+            yield NoPlanToCut(
+                span=given.span,
+                tp=str(tp),
+                architecture=kind,
+                fact=f"so says the `config.json` of `{folder.span.text}`" if folder is not None else "",
+                labels=() if place is None else (Label(place.span, "the architecture"),),
+            )
+            return
+
+
+def _cut_otherwise(model: Made, launch: Launch) -> Iterator[Diagnostic]:
+    """Weights are cut in one way, and where an adapter stands beside them in none."""
+    tp, written_tp = setting(model, "tp"), written(model, "tp")
+    by_tp = isinstance(tp, int) and tp > 1 and written_tp is not None
+    own = [model.given[name] for name in ("adapter", "tp") if name in model.given]
+    if launch.shard and by_tp and "tp" in model.given:
+        yield CutTwice(span=model.given["tp"].span, tp=str(tp))
+    if isinstance(adapter(model), Made) and (launch.shard or by_tp) and own:
+        adapts = "adapter" in model.given
+        other = written_tp if adapts else written(model, "adapter")
+        shows = (by_tp or not adapts) and other is not None
+        yield AdapterOnParts(
+            span=own[0].span,
+            how=f"`tp` = {tp}" if by_tp else "`--shard`",
+            cause="the adapter" if adapts else "cuts them",
+            mend="leave `tp` at 1" if by_tp else "leave `--shard` out",
+            labels=(Label(other.span, "cuts them" if adapts else "the adapter"),)
+            if shows and other is not None
+            else (),
+        )
 
 
 def _uneven_heads(model: Made, launch: Launch, files: Files) -> Iterator[Diagnostic]:

@@ -27,18 +27,22 @@ class Gradients:
         self._mesh = mesh
         self._module = module
         self._sums: dict[str, Tensor] = {}
+        self._counts = True
 
     def over(self, parts: Sequence[Part]) -> Iterator[Part]:
         """This copy's micro-batches; with the last one the copies share their gradients."""
-        for number, part in enumerate(parts, 1):
-            with self._mesh.accumulating(self._module, last=number == len(parts)):
+        rounds = self._mesh.in_step(parts)
+        for number, (part, self._counts) in enumerate(rounds, 1):
+            with self._mesh.accumulating(self._module, last=number == len(rounds)):
                 yield part
 
     def add(self, loss: Tensor, **others: Tensor) -> None:
         """A micro-batch's loss, weighted so that all of them add up to the update's; and other scalars that
         add up."""
         # Copies average their gradients, and the weights have divided already.
-        (loss * self._mesh.ranks).backward()  # type: ignore[no-untyped-call]
+        (loss * (self._mesh.ranks * self._counts)).backward()  # type: ignore[no-untyped-call]
+        if not self._counts:
+            return
         for name, scalar in {"loss": loss, **others}.items():
             held = scalar.detach().double()
             self._sums[name] = self._sums[name] + held if name in self._sums else held

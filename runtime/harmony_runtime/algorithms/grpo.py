@@ -11,8 +11,6 @@ is the clipped surrogate, plus `kl_beta` times the distance from the weights at 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
@@ -21,16 +19,14 @@ from torch import Tensor, nn
 from harmony_compiler.graph.algorithms import Grpo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
-from harmony_runtime.algorithms.loop import Loop, Stage, Trained
+from harmony_runtime.algorithms.loop import Loop, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.algorithms.reinforced import Reinforced, over_updates, reinforced
 from harmony_runtime.data.order import Order, mini_batches
-from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
-from harmony_runtime.failures import place
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.losses import group_advantages, grpo_loss, token_weights
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
-from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.rollout.answers import answers
@@ -41,45 +37,18 @@ from harmony_runtime.rollout.rewards import lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Number
 
-
-@dataclass(frozen=True)
-class GrpoStage(Stage):
-    node: Grpo
-    blueprint: Blueprint
-    prompts: Prompts
-    max_batch_tokens: int
+GrpoStage = Reinforced[Grpo]
 
 
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
-    node, where = run.graph.nodes[ref], place(run.graph, ref)
+    node = run.graph.nodes[ref]
     assert isinstance(node, Grpo)
-    blueprint = run.blueprints.of(node.model)
-    prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
-    blueprint.warn_of_training(run.watcher)
-    if node.rows_per_step > len(prompts):
-        run.watcher.warning(
-            f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts)}: it sees "
-            "prompts twice"
-        )
-    return GrpoStage(
-        ref=ref,
-        name=name,
-        identity=identity,
-        place=where,
-        algorithm=node.constructor,
-        steps=node.steps_over(len(prompts)),
-        seed=node.seed,
-        counts={"rows": dict(prompts.counts)},
-        node=node,
-        blueprint=blueprint,
-        prompts=prompts,
-        max_batch_tokens=blueprint.max_batch_tokens(prompts.longest + node.sampling.max_tokens),
-    )
+    return reinforced(run, node, ref, name, identity)
 
 
 def train(run: Run, stage: GrpoStage) -> Trained:
     node, prompts = stage.node, stage.prompts
-    mesh = run.context.mesh()
+    mesh = run.context.mesh(stage.blueprint)
     with Panel(run.graph, [node.grader]) as panel:
         model = mesh.place(weights.load(stage.blueprint))
         model.train()
@@ -149,18 +118,15 @@ class _Learner:
         self._reference = reference
         self._optimiser = optimiser
 
-    def learn(self, number: int, batch: Batch, advantages_C: Tensor) -> dict[str, Number]:
+    def learn(self, number: int, batch: Batch, advantages_C: Tensor) -> dict[str, float]:
         """Step `number`, mini-batch by mini-batch; gives the means over all updates."""
-        node, reference_CT = self._node, None
-        if self._reference is not None:
-            score = partial(self._reference.logprobs, temperature=node.sampling.temperature)
-            reference_CT = batch.each(score, self._mesh, self._stage.max_batch_tokens)
+        node = self._node
+        reference_CT = self._stage.from_the_start(batch, self._reference, self._mesh)
         step = _Step(number, batch, advantages_C, reference_CT)
         parts = mini_batches(len(batch), node.samples_per_mini_batch, node.mini_epochs, node.seed, number)
-        updates = [self._update(step, update, rows_M) for update, rows_M in enumerate(parts)]
-        return {name: fmean(update[name] for update in updates) for name in updates[0]}
+        return over_updates([self._update(step, update, rows_M) for update, rows_M in enumerate(parts)])
 
-    def _update(self, step: _Step, number: int, rows_M: Tensor) -> dict[str, Number]:
+    def _update(self, step: _Step, number: int, rows_M: Tensor) -> dict[str, float]:
         node, mesh, batch = self._node, self._mesh, step.batch
         # Every process knows the whole update, so what the loss is divided by needs no communication.
         trained_M = batch.trained_CT[rows_M].sum(1)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedModel
 
 from harmony_compiler.graph.values import Ref
-from harmony_runtime import checkpoints
+from harmony_runtime import checkpoints, cuts
 from harmony_runtime.checkpoints import Remembers, Weights
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.interrupts import Stop
@@ -57,7 +57,8 @@ class Loop:
         self._stage = stage
         self._parameters = trained_parameters(model)
         self._rooms = {"model": Weights(model), **rooms}
-        self._conditions = {**run.conditions, "dtype": str(model.dtype)}
+        tp = run.blueprints.of(stage.ref).settings.tp
+        self._conditions = {**run.conditions, "dtype": str(model.dtype), "tp": tp}
         self._checkpoint = run.folder.checkpoint(stage.name, stage.identity)
         self._samples: Sequence[Mapping[str, Any]] = ()
         self.metrics: Metrics = {}
@@ -103,9 +104,10 @@ class Loop:
 
     def _keep(self, step: int) -> None:
         context = self._run.context
+        rooms = {name: room.state() for name, room in self._rooms.items()}
+        rooms = cuts.gathered(rooms, keep=context.is_main)  # all processes give their parts
         if context.is_main:
-            tree = {"step": step, "conditions": self._conditions}
-            tree |= {name: room.state() for name, room in self._rooms.items()}
+            tree = {"step": step, "conditions": self._conditions, **rooms}
             with machine_faults("writing a checkpoint"):
                 checkpoints.save(tree, self._checkpoint)
         context.wait()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from harmony_compiler.graph.algorithms import Algorithm
+from harmony_runtime import cuts
 from harmony_runtime.algorithms.schedules import rate
 from harmony_runtime.failures import RunFailed
 
@@ -15,12 +16,28 @@ from harmony_runtime.failures import RunFailed
 class Optimiser:
     """AdamW over a model's trained parameters, with the numbers of an algorithm node."""
 
-    def __init__(self, model: torch.nn.Module, node: Algorithm, lr: float, steps: int, place: str) -> None:
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        node: Algorithm,
+        lr: float,
+        steps: int,
+        place: str,
+        *,
+        first: int = 0,
+        named: str = "lr",
+    ) -> None:
+        """`first` is the step with which the updates begin, and with them the schedule; `named` is what the
+        recipe calls the rate."""
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        # AdamW goes number by number, so each process updates the parts that it holds.
+        self._parameters = {name: cuts.part(p) for name, p in self._trained.items()}
         self._node = node
         self._lr = lr
         self._steps = steps
         self._place = place
+        self._first = first
+        self._named = named
         # Matrices decay, embeddings among them; biases and the scales of norms do not: pulling a scale
         # towards 0 is no regularisation.
         matrices = [p for p in self._parameters.values() if p.ndim >= 2]
@@ -43,37 +60,59 @@ class Optimiser:
         Raises:
             RunFailed: the loss or the gradients are not finite; nothing is applied.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._node.max_grad_norm))
+        norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RunFailed(
                 f"{self._place}step {step + 1} of {self._steps} has a loss of {loss:g} and a gradient norm "
-                f"of {norm:g}, and was not applied. Usually the learning rate is too high or the warm-up too "
-                "short"
+                f"of {norm:g}, and was not applied. Usually the learning rate, `{self._named}`, is too high "
+                "or the warm-up too short"
             )
         lr = self._rate(step)
         for group in self._adamw.param_groups:
             group["lr"] = lr
         self._adamw.step()
-        self._adamw.zero_grad()
+        for held in (*self._parameters.values(), *self._trained.values()):
+            held.grad = None
         return {"lr": lr, "grad_norm": norm}
+
+    def _clip(self) -> float:
+        """Scale the gradients down to the largest norm that is wanted. Gives the norm that they had."""
+        gradients = []
+        for name, trained in self._trained.items():
+            if trained.grad is not None:
+                part = self._parameters[name]
+                part.grad = cuts.part_of(trained.grad, like=trained)
+                gradients.append(cuts.joined(part.grad, like=trained))
+        norm = cuts.norm(gradients)
+        torch.nn.utils.clip_grads_with_norm_(self._parameters.values(), self._node.max_grad_norm, norm)
+        return float(norm)
 
     def skip(self, step: int) -> dict[str, float]:
         """What `update` gives, for a step without anything to train on: nothing is applied."""
         return {"lr": self._rate(step), "grad_norm": 0.0}
 
     def _rate(self, step: int) -> float:
-        return rate(self._node.schedule, self._lr, step, self._steps)
+        return rate(self._node.schedule, self._lr, step - self._first, self._steps - self._first)
 
     def state(self) -> dict[str, Any]:
         """The moments of each parameter, by its name. The rate follows from the step."""
         held = self._adamw.state
-        return {name: dict(held[p]) for name, p in self._parameters.items() if p in held}
+        return {
+            name: {
+                key: tensor if key == "step" else cuts.joined(tensor, like=self._trained[name])
+                for key, tensor in held[p].items()
+            }
+            for name, p in self._parameters.items()
+            if p in held
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, moments in state.items():
             parameter = self._parameters[name]
             # AdamW counts its steps on the CPU, whatever the device.
             self._adamw.state[parameter] = {
-                key: tensor if key == "step" else tensor.to(parameter.device)
+                key: tensor
+                if key == "step"
+                else cuts.part_of(tensor, like=self._trained[name]).to(parameter.device)
                 for key, tensor in moments.items()
             }

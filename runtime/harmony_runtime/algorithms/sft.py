@@ -75,7 +75,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
 
 def train(run: Run, stage: SftStage) -> Trained:
     node, rows = stage.node, stage.rows
-    mesh = run.context.mesh()
+    mesh = run.context.mesh(stage.blueprint)
     model = mesh.place(weights.load(stage.blueprint))
     model.train()
     scorer = mesh.prepare(Scorer(model, mesh, stage.blueprint.settings.dtype))

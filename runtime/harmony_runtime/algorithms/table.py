@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harmony_compiler.graph.algorithms import Grpo, Sft
+from harmony_compiler.graph.algorithms import Dpo, Grpo, Ppo, Sft
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.algorithms import grpo, sft
+from harmony_runtime.algorithms import dpo, grpo, ppo, sft
 from harmony_runtime.algorithms.loop import Stage, Trained
 from harmony_runtime.rooms import Run
 
@@ -24,5 +24,7 @@ class Training:
 
 TRAININGS: dict[type[Node], Training] = {
     Sft: Training(sft.prepare, sft.train),
+    Dpo: Training(dpo.prepare, dpo.train),
     Grpo: Training(grpo.prepare, grpo.train),
+    Ppo: Training(ppo.prepare, ppo.train),
 }

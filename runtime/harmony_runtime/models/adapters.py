@@ -2,6 +2,8 @@
 
 peft puts its layers into the model itself, whose class and face stay what they were; whatever trains, samples
 or counts a model sees only that fewer of its parameters are trained. The folder of an adapter is peft's own.
+
+peft is imported where an adapter is: it takes seconds to load, and most runs have none.
 """
 
 from __future__ import annotations
@@ -15,13 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
-from peft.functional import (
-    get_peft_model_state_dict,
-    inject_adapter_in_model,
-    set_adapter,
-    set_peft_model_state_dict,
-)
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -61,6 +56,8 @@ def find(name: str, revision: str | None, where: str) -> Found | None:
         pickled = folder / "adapter_model.bin"
         found = f", and `{pickled.name}` is a pickle, which is never loaded" if pickled.exists() else ""
         raise RunFailed(f"{where}{name} holds no adapter as safetensors, {WEIGHTS}{found}")
+    from peft import LoraConfig, PeftConfig
+
     try:
         with _quiet():
             settings = PeftConfig.from_pretrained(str(folder))
@@ -108,6 +105,8 @@ def _file(name: str, file: str, revision: str | None) -> Path | None:
 
 def fresh(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     """The model with a new adapter: trained is only that, and what the model says is what it said."""
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -121,12 +120,16 @@ def fresh(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
 
 def read(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with a trained adapter, which is what further training changes."""
+    from peft import PeftModel
+
     with _quiet(), seeded_globally(0, "adapter"):  # peft fills it with random numbers before it reads
         return _inside(PeftModel.from_pretrained(model, str(folder), is_trainable=True))
 
 
 def merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with a trained adapter added to its weights."""
+    from peft import PeftModel
+
     with _quiet(), seeded_globally(0, "adapter"):
         merged: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     merged.requires_grad_(True)
@@ -141,6 +144,13 @@ def _inside(wrapped: Any) -> PreTrainedModel:
 
 def keep_starting_values(model: PreTrainedModel) -> None:
     """Put a second, frozen adapter beside the trained one, with its values of this moment."""
+    from peft.functional import (
+        get_peft_model_state_dict,
+        inject_adapter_in_model,
+        set_adapter,
+        set_peft_model_state_dict,
+    )
+
     with _quiet(), seeded_globally(0, "adapter"):
         inject_adapter_in_model(copy(model.peft_config[TRAINED]), model, STARTING)
     values = get_peft_model_state_dict(model, adapter_name=TRAINED, save_embedding_layers=False)
@@ -151,6 +161,8 @@ def keep_starting_values(model: PreTrainedModel) -> None:
 @contextmanager
 def speaking(model: nn.Module, name: str | None) -> Iterator[None]:
     """Within it the model speaks with the adapter `name`, or with none."""
+    from peft.functional import set_adapter
+
     set_adapter(model, [] if name is None else name, inference_mode=True)
     try:
         yield
@@ -193,6 +205,8 @@ def refuse_unknown_targets(lora: Lora, config: Any, where: str, trust_remote_cod
 
 def write(model: PreTrainedModel, folder: Path, base: str, revision: str | None) -> None:
     """The trained adapter of a model as peft reads it, with the name of its base."""
+    from peft.functional import get_peft_model_state_dict
+
     config = copy(model.peft_config[TRAINED])
     config.base_model_name_or_path, config.revision = base, revision
     config.inference_mode = True

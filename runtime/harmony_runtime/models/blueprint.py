@@ -64,8 +64,9 @@ class Blueprint:
         longest = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return int(longest or self.tokenizer.model_max_length)
 
-    def max_batch_tokens(self, longest_row: int) -> int:
-        """Tokens in one micro-batch, padding included: as many as asked for, else enough for speed.
+    def max_batch_tokens(self, longest_row: int, row: str = "row") -> int:
+        """Tokens in one micro-batch, padding included: as many as asked for, else enough for speed. `row` is
+        what people call what cannot be cut.
 
         Not the context: that is one short row at a time for a tiny model, and for a large one tens of
         thousands of tokens, whose logits alone would fill a device.
@@ -73,7 +74,7 @@ class Blueprint:
         given = self.settings.max_batch_tokens
         if given is not None and given < longest_row:
             raise RunFailed(
-                f"{self.place}`max_batch_tokens` = {given} is smaller than the longest row of {longest_row} "
+                f"{self.place}`max_batch_tokens` = {given} is smaller than the longest {row} of {longest_row} "
                 f"tokens: raise it to {longest_row} or more"
             )
         return max(longest_row, ENOUGH_TOKENS) if given is None else given
@@ -197,7 +198,7 @@ class Blueprints:
 
 def _trained_by(node: Algorithm) -> Ref:
     """The model that an algorithm starts from."""
-    model: Ref = node.model  # type: ignore[attr-defined]  # each algorithm has one, under a name of its own
+    model: Ref = getattr(node, type(node).trains)
     return model
 
 

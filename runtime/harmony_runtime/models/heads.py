@@ -4,7 +4,7 @@ A critic is a language model with a new head; a reward model is a checkpoint tha
 """
 
 # Names of tensors end in their shape: B rows, T tokens, D hidden units.
-# ruff: noqa: N806
+# ruff: noqa: N803, N806
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from harmony_runtime.context import DTYPES, seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
+from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Pretrained
@@ -40,8 +42,8 @@ class Scalar(nn.Module):
         self.backbone = backbone
         self.head = head.float()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """float32 of shape BT."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """float32 of shape BT. Rows that are padded on the right need no mask."""
         hidden_BTD = self.backbone(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
@@ -60,6 +62,29 @@ class Scalar(nn.Module):
         except (OSError, RuntimeError, SafetensorError) as fault:
             reason = str(fault).strip().partition("\n")[0]
             raise RunFailed(f"the scalar head in {folder} cannot be read: {reason}") from fault
+
+
+class Critic(nn.Module):
+    """A scalar model that says of each token what is still to come, before that token is written.
+
+    The counterpart of `Scorer`: rows are padded on the right, and there is no attention mask.
+    """
+
+    def __init__(self, scalar: Scalar, mesh: Mesh, dtype: str) -> None:
+        super().__init__()
+        self.scalar = scalar
+        self._mesh = mesh
+        self._dtype = dtype
+
+    def forward(self, ids_BT: Tensor, counted_BT: Tensor) -> Tensor:
+        """The values of the counted tokens, float32 of shape BT; 0 elsewhere.
+
+        The value of a token is the number at the token before it. A row's first token has none, and is never
+        counted; nobody asks for the number at the last one.
+        """
+        with self._mesh.arithmetic(self._dtype):
+            after_BT = self.scalar(ids_BT[:, :-1])
+        return torch.where(counted_BT, F.pad(after_BT, (1, 0)), 0.0)
 
 
 def critic(blueprint: Blueprint, seed: int) -> Scalar:

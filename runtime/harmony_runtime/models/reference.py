@@ -48,3 +48,8 @@ class Reference:
         model = self._scorer.model
         with weights.answering(model), adapters.speaking(model, self._adapter):
             return self._scorer.forward(ids_BT, counted_BT, temperature)
+
+    def let_go(self) -> None:
+        """Forget its own copy of the weights, where it has one: nobody will ask again."""
+        if self._own:
+            del self._scorer

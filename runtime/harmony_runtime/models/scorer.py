@@ -45,8 +45,9 @@ class Scorer(nn.Module):
         """
         counted = counted_BT[:, 1:]
         with self._mesh.arithmetic(self._dtype), _head_for(self.model, counted):
-            logits_NV = self.model(input_ids=ids_BT, use_cache=False).logits[0]
-        logprobs_N = token_logprobs(logits_NV, ids_BT[:, 1:][counted], temperature)
+            logits_NV = self.model(input_ids=ids_BT, use_cache=False).logits.squeeze(0)
+        # They are nobody else's.
+        logprobs_N = token_logprobs(logits_NV, ids_BT[:, 1:][counted], temperature, overwrite=True)
         logprobs_BT = logprobs_N.new_zeros(ids_BT.shape)
         logprobs_BT[:, 1:][counted] = logprobs_N
         return logprobs_BT

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from harmony_compiler.store.adapters import OWN_BASE
+from harmony_runtime import cuts
 from harmony_runtime.context import DTYPES, seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.models import adapters
@@ -135,16 +136,19 @@ def write(
     folder: Path,
     place: Path | None = None,
     passing: Sequence[Path] = (),
+    *,
+    tensors: dict[str, torch.Tensor] | None = None,
 ) -> str | None:
     """Weights as safetensors, configuration, generation settings, tokenizer and chat template.
 
     Of a model that carries an adapter that is the adapter, and its base where that has no lasting address:
     what stands in a folder of `passing` has none. `place` is where the folder will stand. Gives the address
-    of the adapter's base, "" where it stands beside; None where there is no adapter.
+    of the adapter's base, "" where it stands beside; None where there is no adapter. `tensors` are the
+    weights, where the model's own are in parts: see `gathered`.
     """
     blueprint.tokenizer.save_pretrained(folder)
     if not isinstance(blueprint.weights, Adapted | Fresh):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=tensors)
         return None
     blueprint.generation.save_pretrained(folder)
     base = blueprint.weights.base
@@ -156,6 +160,18 @@ def write(
         blueprint.tokenizer.save_pretrained(folder / OWN_BASE)
         adapters.settle_base(folder, place or folder)
     return name
+
+
+def gathered(model: PreTrainedModel, *, keep: bool) -> dict[str, torch.Tensor] | None:
+    """The weights by name, where processes hold them in parts; else None. Every process must ask, and what
+    those get that do not `keep` them is of no use."""
+    named = model.state_dict()
+    if not any(map(cuts.is_cut, named.values())):
+        return None
+    # A matrix with two names is one: else it would be written twice.
+    wholes = {cuts.part(held).data_ptr(): name for name, held in reversed(named.items())}
+    found = cuts.gathered({name: named[name] for name in named if name in wholes.values()}, keep=keep)
+    return {name: found[wholes[cuts.part(held).data_ptr()]] for name, held in named.items()}
 
 
 def write_saved(

@@ -58,10 +58,10 @@ def answers(
     whole = len(prompts) * n
     share = range(whole * mesh.rank // mesh.ranks, whole * (mesh.rank + 1) // mesh.ranks)
     made = engine.complete([prompt.ids for prompt in prompts], n, sampling, seed=seed, step=step, share=share)
-    verdicts = panel.grade(
-        [_sample(prompts[c // n], completion) for c, completion in zip(share, made, strict=True)]
-    )
-    gathered = mesh.gather(list(zip(made, verdicts, strict=True)))
+    samples = [_sample(prompts[c // n], completion) for c, completion in zip(share, made, strict=True)]
+    # Of the processes that share a copy one asks the graders: they may cost something, or waver.
+    graded = list(zip(made, panel.grade(samples), strict=True)) if mesh.leads else []
+    gathered = mesh.gather(graded)
     panel.admit([verdict for _, verdict in gathered])
     return [Answer(prompts[c // n], *parts) for c, parts in enumerate(gathered)]
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -50,6 +50,10 @@ class Batch:
             lengths_C=torch.tensor([len(row) for row in ids]),
         )
 
+    def only(self, counts_C: Tensor) -> Batch:
+        """The batch with nothing to train on in the other completions."""
+        return replace(self, trained_CT=self.trained_CT & counts_C[:, None])
+
     def __len__(self) -> int:
         return len(self.lengths_C)
 
@@ -67,7 +71,7 @@ class Batch:
         """What `score` says about ids and trained tokens (BT) of every completion, as float32 of shape CT on
         the CPU: each copy asks about its part, and then all know all."""
         found_CT = torch.zeros(self.ids_CT.shape)
-        for rows_B in self.cut(mesh.own(torch.arange(len(self))), max_tokens):
+        for rows_B, _ in mesh.in_step(self.cut(mesh.own(torch.arange(len(self))), max_tokens)):
             ids_BT, trained_BT = self.part(rows_B, mesh.device)
             found_CT[rows_B, : ids_BT.shape[1]] = score(ids_BT, trained_BT).cpu().float()
         return mesh.total(found_CT)

@@ -67,8 +67,19 @@ class LocalEngine:
         share: range | None = None,
     ) -> list[Completion]:
         numbers = range(len(prompts) * n) if share is None else share
-        if not numbers:
-            return []
+        with self._mesh.together(self._model):  # also by a process that has nothing to make
+            return self._complete(prompts, n, sampling, numbers, seed=seed, step=step) if numbers else []
+
+    def _complete(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        sampling: Sampling,
+        numbers: range,
+        *,
+        seed: int,
+        step: int,
+    ) -> list[Completion]:
         size = self._batch_size(max(len(prompts[c // n]) for c in numbers), sampling.max_tokens)
         completions: list[Completion] = []
         with torch.no_grad(), answering(self._model), self._mesh.arithmetic(self._dtype):
@@ -184,6 +195,7 @@ class _Reader:
             device
         )
         self._padding_B1 = torch.tensor([[longest - len(ids)] for ids in prompts]).to(device)
+        self._is_padded = any(len(ids) < longest for ids in prompts)
         self._places_T = torch.arange(longest + more, device=device)
         self._cache = cache_for(model.config, longest + more)
         self._read = 0
@@ -201,12 +213,11 @@ class _Reader:
         options = dict(self._options)
         if self._takes_positions:
             options["position_ids"] = (self._places_T[start:end] - self._padding_B1).clamp_(min=0)
+        # Where nothing is padded a model makes no mask either, and attention has a faster way.
+        if self._is_padded:
+            options["attention_mask"] = (self._places_T[:end] >= self._padding_B1).long()
         logits_BTV: Tensor = self._model(
-            input_ids=ids_BT,
-            attention_mask=(self._places_T[:end] >= self._padding_B1).long(),
-            past_key_values=self._cache,
-            use_cache=True,
-            **options,
+            input_ids=ids_BT, past_key_values=self._cache, use_cache=True, **options
         ).logits
         return logits_BTV[:, -1]
 

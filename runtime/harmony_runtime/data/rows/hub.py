@@ -23,6 +23,7 @@ from harmony_runtime.data.rows.arrow import refuse_unsayable, rows_of
 from harmony_runtime.data.rows.lines import Place, Spool
 from harmony_runtime.data.rows.raw import RawRow
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.quiet import silence_datasets
 
 _FIRST_ROWS = re.compile(r"\s*(?P<split>[\w.]+)\s*(\[\s*0?\s*:\s*(?P<stop>[\d_]+)\s*\]\s*)?", re.ASCII)
 """A split of which the first rows are asked for."""
@@ -47,6 +48,7 @@ class Hub:
     def _builder(self) -> Any:
         from datasets import load_dataset_builder
 
+        silence_datasets()
         node = self._node
         with self._refusals():
             return load_dataset_builder(node.repo, node.config, revision=node.revision)

@@ -172,6 +172,9 @@ def _columns_in(tree: Formula) -> Iterator[str]:
 
 def slices_of(split: str, counts: Mapping[str, int], where: str) -> list[tuple[str, range]]:
     """The parts of a split: of which one, and which rows; `counts` says how many each has."""
+    if split in counts and split != "all":
+        return [(split, range(counts[split]))]
+    # It takes half a second to load.
     from datasets import ReadInstruction
 
     try:

@@ -1,5 +1,8 @@
 """Pairs: a better and a worse answer to the same prompt, in tokens."""
 
+# Names of tensors end in their shape: P pairs, B = 2 * P rows, T tokens.
+# ruff: noqa: N803, N806
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,7 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.data.faults import Faults, RowTooLong
@@ -16,6 +22,7 @@ from harmony_runtime.data.tokens.cache import IDS, WEIGHTS, Table, Writer, kept
 from harmony_runtime.data.tokens.lengths import say_lengths
 from harmony_runtime.data.tokens.proofs import Proof, Proofs, proven
 from harmony_runtime.data.tokens.trained import (
+    Batch,
     Pieces,
     cut,
     offered,
@@ -54,6 +61,8 @@ class PairCounts:
     too_long_and_dropped: int = 0
     too_long_and_truncated: int = 0
     with_equal_answers: int = 0
+    with_nothing_to_train_on: int = 0
+    """Those of which an answer has no token that counts."""
 
 
 class PairRows:
@@ -67,6 +76,10 @@ class PairRows:
         self.proofs: tuple[Proof, ...] = proven(table.about["proofs"])
         self.lengths: NDArray[Any] = table.numbers["length"]
         """Of each row, the tokens of the prompt with the longer answer."""
+        self.sizes: NDArray[Any] = table.numbers["tokens"]
+        """Of each row, the tokens of the prompt with either answer."""
+        self.trained: NDArray[Any] = table.numbers["trained"]
+        """Of each row, those of them that count in the loss."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -76,6 +89,28 @@ class PairRows:
             raise IndexError(number)
         sides = (Side(*spread(self._table, number, f"{side}_")) for side in SIDES)
         return Pair(self._table.array(number, "prompt"), *sides)
+
+    def batch(self, rows_P: Tensor) -> Batch:
+        """The prompt with the better answer of each pair, then the prompt with the worse one of each."""
+        rows, read = rows_P.tolist(), self._table.array
+        prompts = [read(row, "prompt") for row in rows]
+        nothing = numpy.zeros(1, numpy.float32)
+        ids, pieces, weights = list[NDArray[Any]](), list[Any](), list[NDArray[Any]]()
+        lengths = list[int]()
+        for side in SIDES:
+            for row, prompt in zip(rows, prompts, strict=True):
+                answer = read(row, f"{side}_ids")
+                ids += (prompt, answer)
+                pieces += ((len(prompt),), read(row, f"{side}_lengths"))
+                weights += (nothing, read(row, f"{side}_weights"))
+                lengths.append(len(prompt) + len(answer))
+        lengths_B = numpy.asarray(lengths)
+        inside_BT = numpy.arange(max(lengths)) < lengths_B[:, None]
+        ids_BT, weights_BT = (numpy.zeros(inside_BT.shape, dtype) for dtype in (numpy.int64, numpy.float32))
+        ids_BT[inside_BT] = numpy.concatenate(ids)
+        weights_BT[inside_BT] = numpy.repeat(numpy.concatenate(weights), numpy.concatenate(pieces))
+        weights_BT[:, 0] = 0
+        return Batch(torch.from_numpy(ids_BT), torch.from_numpy(weights_BT))
 
 
 def pairs_of(desk: Desk, dataset: Ref, blueprint: Blueprint) -> PairRows:
@@ -94,6 +129,10 @@ def pairs_of(desk: Desk, dataset: Ref, blueprint: Blueprint) -> PairRows:
     say_lengths(pairs.counts, where, desk.watcher, what="pairs", are=are, mend=mend)
     if equal := pairs.counts["with_equal_answers"]:
         desk.watcher.warning(f"{where}{equal} of {len(pairs)} pairs have the same answer twice")
+    if nothing := pairs.counts["with_nothing_to_train_on"]:
+        desk.watcher.warning(
+            f"{where}{nothing} of {len(pairs)} pairs have an answer without a token to train on"
+        )
     say_unknown(pairs.tokens["unknown"], pairs.tokens["all"], where, desk.watcher)
     blueprint.check_ids(table.about["largest_id"])
     return pairs
@@ -103,7 +142,7 @@ def _make(threads: Threads, faults: Faults, folder: Path, *, chat: Chat, context
     columns = {"prompt": IDS}
     for side in SIDES:
         columns |= {f"{side}_ids": IDS, f"{side}_lengths": IDS, f"{side}_weights": WEIGHTS}
-    writer = Writer(folder, columns, {"length": "i"})
+    writer = Writer(folder, columns, {"length": "i", "tokens": "i", "trained": "i"})
     counts, tokens, unknown, largest = PairCounts(), 0, 0, 0
     unknown_ = unknown_id(chat.tokenizer)
 
@@ -130,7 +169,9 @@ def _make(threads: Threads, faults: Faults, folder: Path, *, chat: Chat, context
                 case _:
                     counts.too_long_and_dropped += 1
                     continue
-        row: dict[str, Any] = {"prompt": prompt, "length": length}
+        trained = [sum(len(ids) for ids, weight in pieces if weight) for pieces in answers]
+        size = 2 * len(prompt) + sum(map(_length, answers))
+        row: dict[str, Any] = {"prompt": prompt, "length": length, "tokens": size, "trained": sum(trained)}
         for side, pieces in zip(SIDES, answers, strict=True):
             row[f"{side}_ids"] = [token for ids, _ in pieces for token in ids]
             row[f"{side}_lengths"] = [len(ids) for ids, _ in pieces]
@@ -138,14 +179,15 @@ def _make(threads: Threads, faults: Faults, folder: Path, *, chat: Chat, context
         writer.add(**row)
         counts.kept += 1
         counts.with_equal_answers += answers[0] == answers[1]
+        counts.with_nothing_to_train_on += not all(trained)
         for ids in (prompt, *(row[f"{side}_ids"] for side in SIDES)):
             tokens += len(ids)
             unknown += ids.count(unknown_)
-            largest = max(largest, *ids)
+            largest = max((largest, *ids))  # an answer of weight 0 has no ids
     writer.close()
     return {
         "rows": {**threads.counts, **asdict(counts)},
-        "tokens": {"all": tokens, "unknown": unknown},
+        "tokens": {"all": tokens, "trained": sum(writer.numbers["trained"]), "unknown": unknown},
         "largest_id": largest,
         "longest": max(writer.numbers["length"], default=0),
         "proofs": proofs.about,
