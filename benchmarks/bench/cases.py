@@ -151,6 +151,8 @@ def case(algorithm: str, size: str) -> Case:
     return Case(algorithm, SIZES[size], batch, block, must, aim, PEER.get((algorithm, large), {}))
 
 
-PEER: Mapping[tuple[str, bool], Mapping[str, Setting]] = {}
+PEER: Mapping[tuple[str, bool], Mapping[str, Setting]] = {
+    ("sft", False): {"train_sampling_strategy": "group_by_length"}
+}
 """What made TRL faster than its defaults on the machine of docs/performance.md, by algorithm and whether it
 is the large size. Tried by `--peer`."""

@@ -30,9 +30,8 @@ PEERS = {"ppo": "1.12.0"}
 PEER = "1.16.0"
 
 ENVIRONMENT = {
-    # The same for both. A thread that waits by spinning would burn the other's core.
+    # The same for both.
     "OMP_NUM_THREADS": str(THREADS),
-    "OMP_WAIT_POLICY": "passive",
     "HF_HUB_OFFLINE": "1",
 }
 

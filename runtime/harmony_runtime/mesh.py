@@ -57,6 +57,11 @@ class Mesh:
         self.leads = context.rank % self._tp == 0
         """Whether this process is the first of its copy."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether this process alone holds a copy."""
+        return self._tp == 1
+
     def place(self, module: M) -> M:
         """A model as it was loaded, or what holds one, on the devices of its copy."""
         if self._tp == 1 and not self._spread:

@@ -28,7 +28,6 @@ from harmony_runtime.models.blueprint import Blueprint, Blueprints
 Refused = Callable[..., RunFailed]
 
 IDS = torch.arange(8, 40).view(2, 16)
-MASK = torch.ones_like(IDS)
 
 
 def blueprint_of(node: LoadSettings, registry: Path | None = None) -> Blueprint:
@@ -112,22 +111,22 @@ def test_embeddings_never_shrink(train: Train, registry: Path) -> None:
 
 def test_a_critic_gives_one_number_a_token() -> None:
     one, same, other = (heads.critic(blueprint_of(tiny()), seed) for seed in (3, 3, 4))
-    values_bt = one(IDS, MASK)
+    values_bt = one(IDS)
     assert values_bt.shape == IDS.shape and values_bt.dtype == torch.float32
-    assert torch.equal(values_bt, same(IDS, MASK)) and not torch.equal(values_bt, other(IDS, MASK))
+    assert torch.equal(values_bt, same(IDS)) and not torch.equal(values_bt, other(IDS))
     language = weights.load(blueprint_of(tiny()))
     hidden = language(input_ids=IDS, output_hidden_states=True).hidden_states[-1]
     assert torch.allclose(values_bt, hidden @ one.head.weight[0] + one.head.bias, atol=1e-6)
     # A token's value knows nothing of those behind it.
     changed = IDS.clone()
     changed[:, 10:] = 50
-    assert torch.allclose(one(changed, MASK)[:, :10], values_bt[:, :10], atol=1e-6)
+    assert torch.allclose(one(changed)[:, :10], values_bt[:, :10], atol=1e-6)
 
 
 def test_a_critic_over_an_adapter_trains_that_and_the_head() -> None:
     lora = Lora(rank=2, seed=7)
     critic = heads.critic(blueprint_of(tiny(adapter=lora, gradient_checkpointing=True)), 3).train()
-    critic(IDS, MASK).square().mean().backward()
+    critic(IDS).square().mean().backward()
     for name, p in critic.named_parameters():
         assert p.requires_grad == ("lora_" in name or name.startswith("head."))
         assert (p.grad is not None) == p.requires_grad
@@ -138,7 +137,7 @@ def test_a_head_is_written_and_read_without_pickle(tmp_path: Path) -> None:
     one.save_head(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["scalar_head.safetensors"]
     other.load_head(tmp_path)
-    assert torch.equal(one(IDS, MASK), other(IDS, MASK))
+    assert torch.equal(one(IDS), other(IDS))
     (tmp_path / "scalar_head.safetensors").write_bytes(b"nonsense")
     with pytest.raises(RunFailed, match=r"the scalar head in .* cannot be read"):
         other.load_head(tmp_path)
@@ -160,7 +159,7 @@ def test_a_published_reward_model(judge: Path) -> None:
     ours = heads.reward_model(blueprint_of(LocalModel(path=str(judge)))).eval()
     theirs = Qwen3ForSequenceClassification.from_pretrained(judge).eval()
     with torch.no_grad():
-        assert torch.allclose(ours(IDS, MASK)[:, -1], theirs(input_ids=IDS).logits[:, 0], atol=1e-6)
+        assert torch.allclose(ours(IDS)[:, -1], theirs(input_ids=IDS).logits[:, 0], atol=1e-6)
 
 
 def test_what_is_no_reward_model(judge: Path, folder: Path) -> None:

@@ -74,8 +74,8 @@ class Blueprint:
         given = self.settings.max_batch_tokens
         if given is not None and given < longest_row:
             raise RunFailed(
-                f"{self.place}`max_batch_tokens` = {given} is smaller than the longest {row} of {longest_row} "
-                f"tokens: raise it to {longest_row} or more"
+                f"{self.place}`max_batch_tokens` = {given} is smaller than the longest {row} of "
+                f"{longest_row} tokens: raise it to {longest_row} or more"
             )
         return max(longest_row, ENOUGH_TOKENS) if given is None else given
 

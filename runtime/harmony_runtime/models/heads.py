@@ -25,6 +25,7 @@ from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Pretrained
+from harmony_runtime.models.packing import pack, packed, packs
 from harmony_runtime.models.reading import refuse_missing, unreadable
 
 FILE = "scalar_head.safetensors"
@@ -37,16 +38,14 @@ class Scalar(nn.Module):
     on, and 8 bits would not hold them apart.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Linear) -> None:
+    def __init__(self, backbone: PreTrainedModel, head: nn.Linear) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head.float()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor, **options: Tensor) -> Tensor:
         """float32 of shape BT. Rows that are padded on the right need no mask."""
-        hidden_BTD = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-        ).last_hidden_state
+        hidden_BTD = self.backbone(input_ids=input_ids, use_cache=False, **options).last_hidden_state
         with torch.autocast(hidden_BTD.device.type, enabled=False):
             values_BT: Tensor = self.head(hidden_BTD.float()).squeeze(-1)
         return values_BT
@@ -67,7 +66,7 @@ class Scalar(nn.Module):
 class Critic(nn.Module):
     """A scalar model that says of each token what is still to come, before that token is written.
 
-    The counterpart of `Scorer`: rows are padded on the right, and there is no attention mask.
+    The counterpart of `Scorer`: rows are padded on the right, and packed where the model allows it.
     """
 
     def __init__(self, scalar: Scalar, mesh: Mesh, dtype: str) -> None:
@@ -75,6 +74,7 @@ class Critic(nn.Module):
         self.scalar = scalar
         self._mesh = mesh
         self._dtype = dtype
+        self._packs = mesh.whole and packs(scalar.backbone)
 
     def forward(self, ids_BT: Tensor, counted_BT: Tensor) -> Tensor:
         """The values of the counted tokens, float32 of shape BT; 0 elsewhere.
@@ -83,8 +83,15 @@ class Critic(nn.Module):
         counted; nobody asks for the number at the last one.
         """
         with self._mesh.arithmetic(self._dtype):
-            after_BT = self.scalar(ids_BT[:, :-1])
-        return torch.where(counted_BT, F.pad(after_BT, (1, 0)), 0.0)
+            if not self._packs:
+                after_BT = self.scalar(ids_BT[:, :-1])
+                return torch.where(counted_BT, F.pad(after_BT, (1, 0)), 0.0)
+            packing = pack(ids_BT, counted_BT)
+            with packed(self.scalar.backbone, packing):
+                after_1N = self.scalar(packing.ids_1N, position_ids=packing.positions_1N)
+        values_BT: Tensor = after_1N.new_zeros(ids_BT.shape)
+        values_BT[counted_BT] = packing.predicting(after_1N[..., None]).squeeze(-1)
+        return values_BT
 
 
 def critic(blueprint: Blueprint, seed: int) -> Scalar:
@@ -96,7 +103,7 @@ def critic(blueprint: Blueprint, seed: int) -> Scalar:
     size = model.config.get_text_config().hidden_size
     head = nn.Linear(size, 1)
     with seeded_globally(seed, "scalar head"):
-        # Values begin near 0, where the returns of a policy that knows nothing yet are.
+        # Small, so that values begin at about 1 and not further off.
         nn.init.normal_(head.weight, std=1 / math.sqrt(size + 1))
     nn.init.zeros_(head.bias)
     return Scalar(_backbone(model), head)
@@ -141,8 +148,8 @@ def is_reward_model(config: Any) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in named) and config.num_labels == 1
 
 
-def _backbone(model: PreTrainedModel) -> nn.Module:
+def _backbone(model: PreTrainedModel) -> PreTrainedModel:
     """The network below the head."""
     backbone = getattr(model, model.base_model_prefix)
-    assert isinstance(backbone, nn.Module)
+    assert isinstance(backbone, PreTrainedModel)
     return backbone

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from harmony_runtime.losses import token_logprobs
 from harmony_runtime.mesh import Mesh
+from harmony_runtime.models.packing import pack, packed, packs
 
 
 class Scorer(nn.Module):
@@ -21,7 +22,7 @@ class Scorer(nn.Module):
 
     The output head is the largest part of a small model, and its logits the largest tensor of any: both are
     made for the tokens that count. Rows are padded on the right, where a causal model never looks back from,
-    so there is no attention mask.
+    so there is no attention mask; and where the model allows it they are packed, so that there is no padding.
     """
 
     def __init__(self, model: PreTrainedModel, mesh: Mesh, dtype: str) -> None:
@@ -29,6 +30,7 @@ class Scorer(nn.Module):
         self.model = model
         self._mesh = mesh
         self._dtype = dtype
+        self._packs = mesh.whole and packs(model)
 
     @property
     def exact(self) -> bool:
@@ -44,25 +46,38 @@ class Scorer(nn.Module):
         never counted, since nothing predicts it.
         """
         counted = counted_BT[:, 1:]
-        with self._mesh.arithmetic(self._dtype), _head_for(self.model, counted):
-            logits_NV = self.model(input_ids=ids_BT, use_cache=False).logits.squeeze(0)
+        with self._mesh.arithmetic(self._dtype):
+            logits_NV = self._logits(ids_BT, counted_BT)
         # They are nobody else's.
         logprobs_N = token_logprobs(logits_NV, ids_BT[:, 1:][counted], temperature, overwrite=True)
         logprobs_BT = logprobs_N.new_zeros(ids_BT.shape)
         logprobs_BT[:, 1:][counted] = logprobs_N
         return logprobs_BT
 
+    def _logits(self, ids_BT: Tensor, counted_BT: Tensor) -> Tensor:
+        """What predicts the counted tokens, row by row: of shape NV."""
+        if not self._packs:
+            with _head_for(self.model, lambda hidden_BTD: hidden_BTD[:, :-1][counted_BT[:, 1:]]):
+                logits_1NV: Tensor = self.model(input_ids=ids_BT, use_cache=False).logits
+            return logits_1NV.squeeze(0)
+        packing = pack(ids_BT, counted_BT)
+        with packed(self.model, packing), _head_for(self.model, packing.predicting):
+            logits_1NV = self.model(
+                input_ids=packing.ids_1N, position_ids=packing.positions_1N, use_cache=False
+            ).logits
+        return logits_1NV.squeeze(0)
+
 
 @contextmanager
-def _head_for(model: PreTrainedModel, counted: Tensor) -> Iterator[None]:
-    """Within it the output head sees the hidden states before the counted tokens and no others, as one row.
+def _head_for(model: PreTrainedModel, chosen: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it the output head sees the hidden states that `chosen` takes out and no others, as one row.
 
     By a hook, so that what some models do to their logits (caps, scales) stays theirs.
     """
 
     def choose(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_BTD, *others = arguments
-        return (hidden_BTD[:, :-1][counted][None], *others)
+        return (chosen(hidden_BTD)[None], *others)
 
     hook = model.get_output_embeddings().register_forward_pre_hook(choose)
     try:

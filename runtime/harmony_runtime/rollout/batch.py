@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from harmony_runtime.data.order import micro_batches
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.rollout.answers import Answer
 
@@ -58,8 +57,22 @@ class Batch:
         return len(self.lengths_C)
 
     def cut(self, rows_C: Tensor, max_tokens: int) -> list[Tensor]:
-        """Micro-batches: the numbers of some completions, in parts of at most `max_tokens`."""
-        return micro_batches(rows_C, self.lengths_C[rows_C], max_tokens)
+        """Micro-batches: the numbers of some completions, in parts of at most `max_tokens`. Those of a prompt
+        stay together, which is computed once for all of them."""
+        parts: list[list[int]] = [[]]
+        longest = 0
+        for row, length in zip(*(held.tolist() for held in self._neighbours(rows_C)), strict=True):
+            longest = max(longest, length)
+            if parts[-1] and longest * (len(parts[-1]) + 1) > max_tokens:
+                parts.append([])
+                longest = length
+            parts[-1].append(row)
+        return [torch.tensor(part) for part in parts]
+
+    def _neighbours(self, rows_C: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows by their numbers, and so by their prompts; and their lengths."""
+        rows_C = rows_C.sort().values
+        return rows_C, self.lengths_C[rows_C]
 
     def part(self, rows_B: Tensor, device: torch.device, *of: Tensor) -> tuple[Tensor, ...]:
         """The completions of these numbers on a device: ids and what is trained on, and the rows of any other

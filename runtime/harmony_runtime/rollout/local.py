@@ -119,7 +119,8 @@ class LocalEngine:
         reader.choose(chosen_B)
         uniforms_BT = uniforms_BT.to(device)
         rows = [_Row() for _ in prompt_B]
-        # Those that the model reads. Finished ones are among them until half are: a smaller batch is a copy.
+        # Those that the model reads. Finished ones are among them until an eighth are: to leave them out is a
+        # copy.
         read = rows
         for t in range(sampling.max_tokens):
             drawn_B, logprobs_B = draw(logits_BV, uniforms_BT[:, t], sampling, self._vocabulary)
@@ -131,7 +132,7 @@ class LocalEngine:
             growing = [place for place, row in enumerate(read) if row.stop is None]
             if not growing:
                 break
-            if 2 * len(growing) <= len(read):
+            if 8 * len(growing) <= 7 * len(read):
                 read = [read[place] for place in growing]
                 chosen_B = torch.tensor(growing, device=device)
                 drawn_B, uniforms_BT = drawn_B[chosen_B], uniforms_BT[chosen_B]
