@@ -40,8 +40,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
-# A thread of torch that waits by spinning starves whatever else wants the core.
-quickstart: export OMP_WAIT_POLICY ?= passive
 quickstart: setup
 	@$(BIN)/harmonyc run examples/quickstart.recipe
 

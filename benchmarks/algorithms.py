@@ -83,7 +83,7 @@ SCORED = {
 
 def run(name: str, seed: int, home: Path) -> Reached:
     """One example with a seed of its own. What it leaves in `home` is there for those that come after it."""
-    out, environment = home / name, os.environ | {"HARMONY_HOME": str(home), "OMP_WAIT_POLICY": "passive"}
+    out, environment = home / name, os.environ | {"HARMONY_HOME": str(home)}
     sets = [f"seed={seed}", *(_own_pairs(home / "sft", environment) if name == "dpo" else ())]
     options = [word for one in sets for word in ("--set", one)]
     started = time.perf_counter()

@@ -33,7 +33,7 @@ def main() -> int:
                 capture_output=True,
                 text=True,
                 check=False,
-                env=os.environ | {"HARMONY_HOME": folder, "OMP_WAIT_POLICY": "passive"},
+                env=os.environ | {"HARMONY_HOME": folder},
             )
             if told.returncode:
                 sys.exit(told.stderr)

@@ -126,8 +126,8 @@ def side(*seconds: float, upfront: float = 0.0, loss: float = 1.0, **counts: flo
 SAME: Mapping[str, float] = {"tokens": 10.0, "trained_tokens": 4.0}
 
 
-def two(algorithm: str, peer: Side, own: Side) -> Measured:
-    return Measured(replace(case(algorithm, "0.2M"), block=2), peer, own)
+def two(algorithm: str, peer: Side, own: Side, **settings: str) -> Measured:
+    return Measured(replace(case(algorithm, "0.2M"), block=2, peer=settings), peer, own)
 
 
 def test_the_ratio_is_of_medians_and_the_warm_up_counts_for_nothing() -> None:
@@ -171,6 +171,11 @@ def test_sides_that_do_other_work_are_found(algorithm: str, peer: Side, told: st
 
 def test_the_same_work_has_no_difference() -> None:
     assert differences(two("sft", side(2.0, **SAME), side(2.0, **SAME))) == []
+
+
+def test_losses_of_other_steps_are_not_compared() -> None:
+    peer, own = side(2.0, **SAME, loss=1.1), side(2.0, **SAME)
+    assert differences(two("sft", peer, own, train_sampling_strategy="group_by_length")) == []
 
 
 def started(*seconds: float) -> list[Arrival]:

@@ -110,9 +110,10 @@ def train(run: Run, stage: PpoStage) -> Trained:
         reference = Reference(model, stage.blueprint, mesh) if node.kl_beta else None
         scorer = Scorer(model, mesh, stage.blueprint.settings.dtype)
         engine = LocalEngine(model, stage.blueprint, mesh)
-        scalar = mesh.place(heads.critic(stage.critic, node.seed))
+        beside = run.context.mesh(stage.critic)
+        scalar = beside.place(heads.critic(stage.critic, node.seed))
         scalar.train()
-        critic = heads.Critic(scalar, mesh, stage.critic.settings.dtype)
+        critic = heads.Critic(scalar, beside, stage.critic.settings.dtype)
         # The policy's schedule begins when the policy does.
         optimiser = Optimiser(
             model, node, node.lr_policy, stage.steps, stage.place, first=stage.warmup, named="lr_policy"
