@@ -385,6 +385,8 @@ CONFLICTS = [
     ('prompt = column("turns")', []),
     ('prompt = column("turns"), completion = column("turns")', []),
     ('prompt = column("text")', ["E0536"]),
+    ('messages = column("turns", content = "typo")', ["E0536"]),
+    ('messages = column("turns", content = missing)', ["E0204"]),
     ('completion = column("turn")', ["E0502"]),
     ('messages = column("turns", roles = { user = "user" })', []),
     ('messages = column("calls")', ["E0552"]),

@@ -64,7 +64,7 @@ def not_turns(column: Made, head: Head, *, one: bool, all_rows: bool) -> Iterato
     elif isinstance(type_, ListOf) or (one and type_ == RECORD):
         turns = [turn for turn in turns_of(head.column(name)) if isinstance(turn, dict)]
         keys = dict.fromkeys(key for turn in turns for key in turn)
-        if keys and not {role, content} <= keys.keys():
+        if keys and not {role, content} - {UNKNOWN_DATA} <= keys.keys():
             like = turns_like(head, name) or Column(name=name, role="…", content="…")
             found, wanted = f"turns with the keys {', '.join(keys)}", f"with `{role}` and `{content}`"
             mend = f"write `{written(like)}`"
