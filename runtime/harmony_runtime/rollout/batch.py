@@ -59,20 +59,16 @@ class Batch:
     def cut(self, rows_C: Tensor, max_tokens: int) -> list[Tensor]:
         """Micro-batches: the numbers of some completions, in parts of at most `max_tokens`. Those of a prompt
         stay together, which is computed once for all of them."""
-        parts: list[list[int]] = [[]]
+        rows_C = rows_C.sort().values
+        parts: list[list[int]] = []
         longest = 0
-        for row, length in zip(*(held.tolist() for held in self._neighbours(rows_C)), strict=True):
+        for row, length in zip(rows_C.tolist(), self.lengths_C[rows_C].tolist(), strict=True):
             longest = max(longest, length)
-            if parts[-1] and longest * (len(parts[-1]) + 1) > max_tokens:
+            if not parts or longest * (len(parts[-1]) + 1) > max_tokens:
                 parts.append([])
                 longest = length
             parts[-1].append(row)
         return [torch.tensor(part) for part in parts]
-
-    def _neighbours(self, rows_C: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows by their numbers, and so by their prompts; and their lengths."""
-        rows_C = rows_C.sort().values
-        return rows_C, self.lengths_C[rows_C]
 
     def part(self, rows_B: Tensor, device: torch.device, *of: Tensor) -> tuple[Tensor, ...]:
         """The completions of these numbers on a device: ids and what is trained on, and the rows of any other
