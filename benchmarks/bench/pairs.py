@@ -99,7 +99,9 @@ class Worker:
 
 def environment(home: Path) -> dict[str, str]:
     """Registry and caches of both in one folder."""
-    return {**os.environ, **ENVIRONMENT, "HARMONY_HOME": str(home), "HF_HOME": str(home / "hf")}
+    mine = {"HARMONY_HOME": str(home), "HF_HOME": str(home / "hf")}
+    # Both start from compiled modules, as everywhere from the second start on.
+    return {**os.environ, **ENVIRONMENT, **mine, "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def peer_python(algorithm: str) -> str:

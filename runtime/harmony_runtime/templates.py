@@ -23,6 +23,8 @@ class Template:
             self._template = _ENVIRONMENT.from_string(text)
         except TemplateError as fault:
             raise TemplateFaultError(str(fault)) from fault
+        # Jinja's chain of dicts costs more than filling the template does.
+        self._template.globals = dict(self._template.globals)
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """The text of the template.

@@ -86,3 +86,41 @@ def test_importing_the_package_loads_nothing_else() -> None:
     probe = "import sys, harmony_dsl; print([m for m in sys.modules if m.startswith(('harmony_', 'lark'))])"
     told = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "['harmony_dsl']"
+
+
+RUN = """
+recipe small { seed = 1 }
+dataset sums = rows([{ q = "1+1", a = "2", b = "3" }, { q = "1+2", a = "3", b = "4" }]) {
+  prompt = "{{ q }}", %s
+}
+model newborn = scratch { architecture = "qwen3", hidden_size = 8, layers = 1, heads = 1, context = 16 }
+grader right = agreement(completion, metadata.a)
+train taught = %s
+"""
+
+STAGES = {
+    "sft": ('completion = "{{ a }}"', "sft { model = newborn, dataset = sums, steps = 1 }"),
+    "dpo": ('chosen = "{{ a }}", rejected = "{{ b }}"', "dpo { model = newborn, dataset = sums, steps = 1 }"),
+    "grpo": (
+        'metadata = { a = "{{ a }}" }',
+        "grpo { model = newborn, dataset = sums, grader = right, steps = 1, sampling { max_tokens = 4 } }",
+    ),
+}
+
+
+@pytest.mark.parametrize("algorithm", STAGES)
+def test_a_run_loads_what_it_uses(algorithm: str) -> None:
+    """Rows of its own need no table library, and weights without an adapter no library of adapters."""
+    columns, stage = STAGES[algorithm]
+    text = RUN % (columns, stage)
+    if algorithm != "grpo":
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("grader"))
+    Path("small.recipe").write_text(f'{text}save taught as "small"\n', encoding="utf-8")
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE, "pandas,peft,datasets,torch", "run", "small.recipe"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert probe.returncode == 0, probe.stderr
+    assert probe.stderr.splitlines()[-1] == "loaded: torch"

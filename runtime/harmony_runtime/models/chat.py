@@ -196,7 +196,7 @@ class Chat:
         self, turns: Sequence[Turn], answer: Sequence[Turn], prompt: Sequence[Segment]
     ) -> list[Segment]:
         answers = [number for number, turn in enumerate(answer, len(turns)) if turn["role"] == "assistant"]
-        pieces = self._masks.cut([*turns, *answer], answers)
+        pieces = self._masks.cut([*turns, *answer], answers, asked={len(turns): prompt[0].text})
         if pieces[:1] != prompt[:1]:
             raise ChatError("writes other words before an answer than before none, or the answer comes later")
         last = max((number for number, piece in enumerate(pieces) if piece.weight), default=0)

@@ -6,8 +6,9 @@ its words. Both are found in the render of the whole thread; nothing is assumed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from harmony_runtime.graders.protocol import Turn
@@ -18,6 +19,8 @@ GenerationPrompt = Literal["strict", "as_trained"]
 
 _ANSWER = {"role": "assistant", "content": mark(1)}
 """Stands for a completion that is not there yet."""
+
+_NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 class Segment(NamedTuple):
@@ -60,8 +63,15 @@ class Masks:
             number for number in (answers[-1:] if train_on == "last" else answers) if _weight(turns[number])
         ]
 
-    def cut(self, turns: Sequence[Turn], answers: Collection[int], between: float = 0.0) -> list[Segment]:
-        """The text of a thread, cut around the answers: what stands between them weighs `between`.
+    def cut(
+        self,
+        turns: Sequence[Turn],
+        answers: Collection[int],
+        between: float = 0.0,
+        asked: Mapping[int, str] = _NOTHING,
+    ) -> list[Segment]:
+        """The text of a thread, cut around the answers: what stands between them weighs `between`. `asked`
+        are prompts that are known already, each by the number of the turn that answers it.
 
         Raises:
             ChatError: as `segments` does.
@@ -70,7 +80,7 @@ class Masks:
         places = self._template.places(turns, whole, prompt=False)
         pieces, done = [], 0
         for number in answers:
-            begin = self._begin(turns[:number], whole)
+            begin = self._begin(turns[:number], whole, asked.get(number))
             end = self._end(whole, begin, number, places)
             pieces += [
                 Segment(whole[done:begin], between),
@@ -95,14 +105,15 @@ class Masks:
         self._template.places(answered, whole, prompt=False)
         return _before_answer(whole)
 
-    def _begin(self, before: Sequence[Turn], whole: str) -> int:
+    def _begin(self, before: Sequence[Turn], whole: str, asked: str | None) -> int:
         """Where the completion of these turns begins."""
         if not before and self._generation_prompt == "strict":
             raise ChatError(
                 "has no prompt for an assistant turn that opens the thread: give that turn the weight 0, or "
                 "train on the last one only"
             )
-        asked = self._asked(before, self._generation_prompt)
+        if asked is None:
+            asked = self._asked(before, self._generation_prompt)
         if not whole.startswith(asked):
             raise ChatError(self._differs(before, asked, whole))
         return len(asked)

@@ -12,11 +12,12 @@ import os
 import platform
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, partial
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from time import time
 from typing import Any
@@ -56,6 +57,13 @@ IDS = pyarrow.list_(pyarrow.int32())
 WEIGHTS = pyarrow.list_(pyarrow.float32())
 TEXT = pyarrow.large_string()
 
+_ARROW = {
+    numpy.int32: pyarrow.int32(),
+    numpy.float32: pyarrow.float32(),
+    numpy.float64: pyarrow.float64(),
+}
+_NUMPY = {arrow: number for number, arrow in _ARROW.items()}
+
 
 class Table:
     """The rows of an entry, mapped into memory."""
@@ -71,7 +79,7 @@ class Table:
         self._rows = pyarrow.ipc.open_file(pyarrow.memory_map(str(folder / _ROWS_FILE)))
         numbers = pyarrow.ipc.open_file(pyarrow.memory_map(str(folder / _NUMBERS_FILE))).get_batch(0)
         self.numbers: dict[str, NDArray[Any]] = {
-            name: numbers.column(name).to_numpy() for name in numbers.schema.names
+            name: numpy.from_dlpack(numbers.column(name)) for name in numbers.schema.names
         }
         """By name, a number of each row."""
         self._batch = lru_cache(maxsize=64)(self._rows.get_batch)
@@ -94,7 +102,7 @@ class Table:
         """The lists of a column, one behind the other, and where each begins and the last one ends: to reach
         a list through Arrow takes ten times as long."""
         lists = self._batch(batch).column(column)
-        return lists.values.to_numpy(), lists.offsets.to_numpy()
+        return numpy.from_dlpack(lists.values), numpy.from_dlpack(lists.offsets)
 
     def _cell(self, row: int, column: str) -> Any:
         return self._batch(row // ROWS).column(column)[row % ROWS]
@@ -120,14 +128,38 @@ class Writer:
     def close(self) -> None:
         self._flush()
         self._file.close()
-        numbers = pyarrow.record_batch({name: numpy.asarray(held) for name, held in self.numbers.items()})
+        columns = {name: _numbers(numpy.asarray(held)) for name, held in self.numbers.items()}
+        numbers = pyarrow.record_batch(list(columns.values()), names=list(columns))
         with pyarrow.ipc.new_file(str(self._folder / _NUMBERS_FILE), numbers.schema) as file:
             file.write_batch(numbers)
 
     def _flush(self) -> None:
         if any(self._rows.values()):
-            self._file.write_batch(pyarrow.record_batch(self._rows, schema=self._schema))
+            columns = [_column(cells, self._schema.field(name).type) for name, cells in self._rows.items()]
+            self._file.write_batch(pyarrow.record_batch(columns, schema=self._schema))
             self._rows = {name: [] for name in self._rows}
+
+
+# Arrow's arrays are made of buffers here and read through DLPack: where Arrow itself converts, it imports
+# pandas, which takes longer than to put a thousand rows into tokens.
+
+
+def _column(cells: Sequence[Any], of: pyarrow.DataType) -> pyarrow.Array:
+    """Cells that are lists of numbers, or texts."""
+    text = of == TEXT
+    held = [cell.encode() for cell in cells] if text else cells
+    ends = numpy.zeros(len(held) + 1, numpy.int64 if text else numpy.int32)
+    numpy.cumsum([len(cell) for cell in held], out=ends[1:])
+    offsets = pyarrow.py_buffer(ends)
+    if text:
+        return pyarrow.Array.from_buffers(of, len(held), [None, offsets, pyarrow.py_buffer(b"".join(held))])
+    values = _numbers(numpy.fromiter(chain.from_iterable(held), _NUMPY[of.value_type]))
+    return pyarrow.Array.from_buffers(of, len(held), [None, offsets], children=[values])
+
+
+def _numbers(values: NDArray[Any]) -> pyarrow.Array:
+    of = _ARROW[values.dtype.type]
+    return pyarrow.Array.from_buffers(of, len(values), [None, pyarrow.py_buffer(values)])
 
 
 Make = Callable[[Threads, Faults, Path], dict[str, Any]]
