@@ -10,12 +10,11 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of a library that reads it
 
 import pytest
+from runtime_support import Train
 
 from harmony_compiler.graph.graph import Graph
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.watch import Silent, Summary
-
-Train = Callable[..., Summary]
 
 
 @pytest.fixture

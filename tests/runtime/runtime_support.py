@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.files import content_hash
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.rooms import Desk
-from harmony_runtime.watch import Silent, Watcher
+from harmony_runtime.watch import Silent, Summary, Watcher
+
+Train = Callable[..., Summary]
+"""The fixture `train`."""
 
 ROOT = Path(__file__).parents[2]
 GPT2 = ROOT.parent / "shared" / "data" / "tokenizers" / "gpt2"

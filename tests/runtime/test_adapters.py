@@ -20,7 +20,6 @@ from adapters_support import (
     logits,
     stage_of,
 )
-from conftest import Train
 from peft import AutoPeftModelForCausalLM, PeftModel
 from runtime_support import (
     DATA,
@@ -28,6 +27,7 @@ from runtime_support import (
     SAVE,
     STAGE,
     Told,
+    Train,
     graph_of,
     sft,
     sums,

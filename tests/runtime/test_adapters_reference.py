@@ -20,12 +20,12 @@ from adapters_support import (
     logits,
     reinforced,
 )
-from conftest import Train
 from runtime_support import (
     MODEL,
     STAGE,
     Ref,
     Told,
+    Train,
     graph_of,
     read_lines,
     tiny,

@@ -16,13 +16,13 @@ from adapters_support import (
     chain,
     logits,
 )
-from conftest import Train
 from peft import AutoPeftModelForCausalLM, PeftModel
 from runtime_support import (
     MODEL,
     SAVE,
     STAGE,
     Ref,
+    Train,
     graph_of,
     tiny,
     training,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Train
-from runtime_support import Told, tiny, training
+from runtime_support import Told, Train, tiny, training
 from test_chat import THREAD
 from test_chat_masks import ASKED, BARE
 from transformers import AutoTokenizer

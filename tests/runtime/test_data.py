@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime_support import DATA, Told, graph_of, json_lines, sums, tiny, training
+from runtime_support import DATA, Told, Train, graph_of, json_lines, sums, tiny, training
 
 from harmony_compiler.graph.datasets import JsonLines, LiteralRows, Rows
 from harmony_runtime.data.faults import Faults

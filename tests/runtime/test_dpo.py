@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 from adapters_support import LORA, OTHER, SECOND, adapter_in
-from conftest import Train
 from preference_support import ITEMS, dpo, pairs, preferring
 from runtime_support import (
     DATA,
     MODEL,
     STAGE,
     Told,
+    Train,
     graph_of,
     read_lines,
     same,

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
 from reinforcement_support import EXACT, GRADERS, PROMPTS, REWARD, SHORT, samples_of
-from runtime_support import DATA, MODEL, STAGE, Told, graph_of, sft, sums, tiny
+from runtime_support import DATA, MODEL, STAGE, Told, Train, graph_of, sft, sums, tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harmony_compiler.graph.evaluations import Compare

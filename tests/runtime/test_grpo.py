@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
 from reinforcement_support import COMPLETION, DIGITS, EXACT, REWARD, SHORT, reinforcing, samples_of
-from runtime_support import Told, read_lines, same, tiny, weights_in
+from runtime_support import Told, Train, read_lines, same, tiny, weights_in
 
 from harmony_compiler.graph.graders import Formula
 from harmony_compiler.graph.models import CHARS_VOCABULARY

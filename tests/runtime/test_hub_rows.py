@@ -9,9 +9,8 @@ from typing import Any
 import datasets
 import pyarrow
 import pytest
-from conftest import Train
 from pyarrow import parquet
-from runtime_support import DATA, graph_of, training
+from runtime_support import DATA, Train, graph_of, training
 
 from harmony_compiler.graph.datasets import HubRows
 from harmony_runtime.data.rows.sources import RawRows

@@ -6,10 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import Train
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime_support import MODEL, STAGE, Told, graph_of, sft, tiny
+from runtime_support import MODEL, STAGE, Told, Train, graph_of, sft, tiny
 
 from harmony_compiler.graph.datasets import LiteralRows, Mix
 from harmony_compiler.graph.node import Node

@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
-from runtime_support import GPT2, MODEL, SAVE, STAGE, Ref, Told, graph_of, same, tiny, training, weights_in
+from runtime_support import (
+    GPT2,
+    MODEL,
+    SAVE,
+    STAGE,
+    Ref,
+    Told,
+    Train,
+    graph_of,
+    same,
+    tiny,
+    training,
+    weights_in,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from harmony_compiler.graph.models import HubModel, LocalModel, RegistryModel, Reloaded

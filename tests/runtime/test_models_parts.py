@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Train
-from runtime_support import MODEL, Ref, Told, graph_of, sums, tiny, training, weights_in
+from runtime_support import MODEL, Ref, Told, Train, graph_of, sums, tiny, training, weights_in
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,

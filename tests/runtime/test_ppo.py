@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from adapters_support import LORA, adapter_in, blueprint_of
-from conftest import Train
 from reinforcement_support import COMPLETION, GRADERS, PROMPTS, REWARD, SHORT, samples_of
 from runtime_support import (
     MODEL,
@@ -17,6 +16,7 @@ from runtime_support import (
     STAGE,
     Ref,
     Told,
+    Train,
     graph_of,
     read_lines,
     same,

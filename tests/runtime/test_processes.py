@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Train
-from runtime_support import read_lines, training
+from runtime_support import Train, read_lines, training
 from test_evaluation import Heard, comparing
 
 from harmony_compiler.graph.graph import Launch

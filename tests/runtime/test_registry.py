@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Train
-from runtime_support import SAVE, STAGE, Ref, graph_of, json_lines, tiny, training
+from runtime_support import SAVE, STAGE, Ref, Train, graph_of, json_lines, tiny, training
 
 from harmony_compiler.graph.identity import digest, training_digest
 from harmony_compiler.graph.models import RegistryModel

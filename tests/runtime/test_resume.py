@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
 from runtime_support import (
     DATA,
     MODEL,
@@ -19,6 +18,7 @@ from runtime_support import (
     STAGE,
     Ref,
     Told,
+    Train,
     graph_of,
     read_lines,
     same,

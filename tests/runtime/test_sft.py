@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
 from runtime_support import (
     MODEL,
     SAVE,
     STAGE,
     Ref,
     Told,
+    Train,
     graph_of,
     read_lines,
     same,

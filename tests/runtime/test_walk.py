@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Train
-from runtime_support import DATA, MODEL, SAVE, STAGE, Told, graph_of, training
+from runtime_support import DATA, MODEL, SAVE, STAGE, Told, Train, graph_of, training
 
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Equals
