@@ -26,6 +26,7 @@ from harmony_compiler.passes.support import not_supported_yet
 from harmony_compiler.rewards.sense import senseless
 from harmony_compiler.store.lock import lock_path
 from harmony_compiler.whole.columns import inspect
+from harmony_compiler.whole.counts import rowless
 from harmony_compiler.whole.meeting import entries_twice, meet
 from harmony_compiler.whole.overlap import overlapping
 from harmony_compiler.whole.room import short_of_room
@@ -76,7 +77,7 @@ def compile_recipe(
     findings += [*checked.diagnostics, *data.diagnostics]
     findings += [*meet(made, data.needs), *entries_twice(made), *senseless(made)]
     findings += [*addresses(made), *ill_fitting(made, launch, files), *short_of_room(made, heads, files)]
-    findings += overlapping(made, heads)
+    findings += [*rowless(made, heads), *overlapping(made, heads)]
     if registry is not None:
         findings += unknown_keys(made, registry)
     if _faulty(findings):

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_support import MODEL, STAGE, Told, Train, graph_of, sft, tiny
 
+from harmony_compiler.compile import compile_recipe
 from harmony_compiler.graph.datasets import LiteralRows, Mix
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Percent, Ref
+from harmony_grammar.source import Source
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.turns.mixture import drawn
 from harmony_runtime.data.turns.threads import Threads, each, threads_of
@@ -111,6 +113,46 @@ def test_mixtures_of_mixtures() -> None:
 def test_weights_that_would_leave_a_dataset_out() -> None:
     with pytest.raises(RunFailed, match=r"leave dataset 2 of 2 without a row, although it has 5"):
         len(threads([part("a", 10), part("b", 5)], [99, 1]))
+
+
+SLICES = ("train", "train[1:]", "train[:50%]", "train[-2:]", "train[3:] + train[:1]", "train[5:]")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.sampled_from(SLICES), st.none() | st.integers(1, 3)),
+        min_size=2,
+        max_size=3,
+    ),
+    st.sampled_from(([50, 50], [90, 10], [2, 98], [20, 30, 50], [1, 1, 98])) | st.none(),
+)
+def test_check_finds_what_would_be_left_without_rows(
+    parts: list[tuple[int, str, int | None]], weights: list[int] | None
+) -> None:
+    """No more and no less than a run refuses."""
+    if weights is not None:
+        weights = [*weights, 1][: len(parts)]
+        weights[0] += 100 - sum(weights)
+    datasets = [
+        part("abc"[n], size, split=split, limit=limit) for n, (size, split, limit) in enumerate(parts)
+    ]
+    try:
+        rows = len(threads(datasets, weights))
+    except RunFailed:
+        rows = 0
+
+    written = []
+    for name, (size, split, limit) in zip("abc", parts, strict=False):
+        items = ", ".join(f'{{ q = "{name}{n}" }}' for n in range(size))
+        fields = f'prompt = "{{{{ q }}}}", completion = "x", split = "{split}"'
+        fields += f", limit = {limit}" if limit else ""
+        written.append(f"rows([{items}]) {{ {fields} }}")
+    shares = f" {{ weights = [{', '.join(f'{weight}%' for weight in weights)}] }}" if weights else ""
+    text = f"dataset mixed = mix([{', '.join(written)}]){shares}\n"
+    found = compile_recipe(Source("mixed.recipe", text), whole=True).diagnostics
+    errors = {finding.code for finding in found if finding.severity == "error"}
+    assert errors <= {"E0518", "E0519"}
+    assert bool(errors) == (rows == 0)
 
 
 def test_faults_of_all_datasets_come_out_together() -> None:

@@ -76,13 +76,16 @@ def ask(
     inherited: Collection[str] = (),
 ) -> None:
     """Report what is broken. `known` holds every value by name; what is `inherited` was asked before."""
-    _ask_groups(report, cls, reading, head)
+    rivals = _ask_groups(report, cls, reading, head)
     _ask_needs(report, cls, reading)
     unread = _ask_reads(report, cls, reading, known)
-    _ask_rules(report, cls, reading, {**known, **_ranks(cls, known)}, head=head, said={*inherited, *unread})
+    said = {*inherited, *rivals, *unread}
+    _ask_rules(report, cls, reading, {**known, **_ranks(cls, known)}, head=head, said=said)
 
 
-def _ask_groups(report: Report, cls: type[Constructor], reading: Reading, head: Span) -> None:
+def _ask_groups(report: Report, cls: type[Constructor], reading: Reading, head: Span) -> list[str]:
+    """Report groups of which too many are given or none; gives the names of those that are too many."""
+    rivals: list[str] = []
     for group in (*cls.exactly_one, *cls.at_least_one):
         open_ = {name for name, value in reading.given.items() if value.data is None}  # `epochs = none`
         given = [name for name in reading.places if name in group and name not in open_]
@@ -93,8 +96,10 @@ def _ask_groups(report: Report, cls: type[Constructor], reading: Reading, head: 
                 span=reading.places[given[1]], constructor=cls.constructor, options=options, labels=(first,)
             )
             report(finding)
+            rivals += given
         elif not given and not reading.lost and not (reading.given.keys() - open_) & set(group):
             report(NeitherGiven(span=head, constructor=cls.constructor, options=options))
+    return rivals
 
 
 def _ask_needs(report: Report, cls: type[Constructor], reading: Reading) -> None:

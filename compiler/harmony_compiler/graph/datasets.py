@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from harmony_compiler.graph.formulas import Formula
@@ -270,6 +270,18 @@ class Mix(Drawn):
         doc="share of rows from each, until the first one has given all; by default each gives all its rows",
         examples=("[70%, 30%]", "[50%, 25%, 25%]"),
     )
+
+    @staticmethod
+    def drawn(sizes: Sequence[int], shares: Sequence[float] | None) -> list[int]:
+        """How many rows a mixture takes of datasets of these sizes.
+
+        It ends where the first one has given all its rows, so that none comes twice and every share holds.
+        Without shares each gives all its rows.
+        """
+        if shares is None:
+            return list(sizes)
+        end = min(size / share for size, share in zip(sizes, shares, strict=True))
+        return [min(size, int(end * share + 0.5)) for size, share in zip(sizes, shares, strict=True)]
 
     @classmethod
     def result(cls, given: Mapping[str, Any]) -> Type:

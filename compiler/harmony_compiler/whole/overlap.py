@@ -17,6 +17,7 @@ from harmony_compiler.graph.datasets import Files, HubRows, LiteralRows, Mix, Re
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.models import Reloaded
 from harmony_compiler.typed import UNKNOWN_DATA, Made
+from harmony_compiler.whole.counts import counts_of
 from harmony_compiler.whole.meeting import sources_of
 from harmony_grammar.diagnostics import Diagnostic, Label
 
@@ -106,7 +107,7 @@ def _parts(dataset: Any, heads: Heads, limit: int | None) -> list[_Part]:
         chosen = (values["split"], values["filter"], min(limits, default=None), *order)
         chosen = (*chosen, id(dataset)) if cut else chosen  # the same mixture draws the same rows
         certain = values["filter"] is None and not shuffled and not cut
-        counts = _counts(rows, heads)
+        counts = counts_of(rows, heads)
         parts.append(_Part(source, chosen, values["split"], min(limits, default=None), counts, certain))
     return parts
 
@@ -125,14 +126,6 @@ def _source(rows: Made) -> tuple[Hashable, ...] | None:
     if issubclass(rows.cls, LiteralRows) and isinstance(values["items"], tuple):
         return (("rows", repr(values["items"])),)
     return None
-
-
-def _counts(rows: Made, heads: Heads) -> dict[str, int]:
-    if issubclass(rows.cls, HubRows):
-        locked = heads.locked(rows)
-        return dict(locked.rows) if locked is not None else {}
-    count = heads.of(rows).table.count
-    return {} if count is None else {"train": count}
 
 
 def _common(one: _Part, other: _Part) -> int | None:

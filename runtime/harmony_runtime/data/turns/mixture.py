@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from harmony_compiler.graph.datasets import Mix
+
 
 class Drawn(NamedTuple):
     """By place in the mixture, the dataset and its row: eight bytes a row, and one."""
@@ -20,14 +22,12 @@ class Drawn(NamedTuple):
 
 
 def drawn(sizes: Sequence[int], weights: Sequence[float] | None) -> Drawn:
-    """The rows of datasets of these sizes, in turn by weight.
+    """The rows of datasets of these sizes, in turn by weight, as many as `Mix.drawn` says.
 
-    It ends where the first dataset has given all its rows, so that none comes twice and every share holds.
-    Without weights each gives all its rows, spread over the whole.
+    Without weights they are spread over the whole.
     """
-    shares = numpy.asarray(weights if weights is not None else sizes, numpy.float64)
-    end = 1.0 if weights is None else float((numpy.asarray(sizes) / shares).min())
-    given = [min(size, int(end * share + 0.5)) for size, share in zip(sizes, shares, strict=True)]
+    shares = weights if weights is not None else sizes
+    given = Mix.drawn(sizes, weights)
     places = numpy.concatenate(
         [(numpy.arange(count) + 0.5) / share for count, share in zip(given, shares, strict=True)]
     )
