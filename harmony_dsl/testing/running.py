@@ -41,7 +41,7 @@ SMALL: Mapping[str, tuple[float, float]] = {
     "completions_per_sample": (2, 4),
     "mini_epochs": (1, 2),
     "samples": (1, 2),
-    "limit": (1, 4),
+    "limit": (2, 4),  # of one row a weight of 30 % is none
 }
 """Numbers with which a stage takes a blink."""
 

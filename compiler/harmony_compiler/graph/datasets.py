@@ -221,7 +221,7 @@ class LiteralRows(Rows):
 
     items: Annotated[tuple[dict[str, Any], ...], ListOf(RecordOf(JSON))] = field(
         doc="the rows, one record each",
-        examples=('[{ question = "1+1", answer = "2" }]',),
+        examples=('[{ question = "1+1", answer = "2" }, { question = "2+3", answer = "5" }]',),
     )
 
 
