@@ -129,26 +129,6 @@ class MetadataOfAnotherType(Diagnostic):
     mend: str = ""
 
 
-class NothingTaken(Diagnostic):
-    code, slug = "E0518", "nothing-taken"
-    message = "`split` takes none of the {count} rows"
-    label = "these rows are not there"
-    help = "take a slice of the {count} rows that there are"
-    count: str
-
-
-class StarvedPart(Diagnostic):
-    code, slug = "E0519", "starved-part"
-    message = "the `weights` leave dataset {number} of {whole} without a row"
-    label = "this share comes to no row"
-    notes = ("the mixture ends when dataset {first} has given all its rows: it has {rows}",)
-    help = "give dataset {number} a larger share, or leave it out"
-    number: str
-    whole: str
-    first: str
-    rows: str
-
-
 class NotInFilter(Diagnostic):
     code, slug = "E0515", "not-in-filter"
     message = "`{name}` is not known where rows are filtered"
@@ -184,6 +164,26 @@ class ColumnOfAnotherType(Diagnostic):
     stated: str
     found: str
     file: str
+
+
+class NothingTaken(Diagnostic):
+    code, slug = "E0518", "nothing-taken"
+    message = "`split` takes none of the {count} rows"
+    label = "these rows are not there"
+    help = "take a slice of the {count} rows that there are"
+    count: str
+
+
+class StarvedPart(Diagnostic):
+    code, slug = "E0519", "starved-part"
+    message = "the `weights` leave dataset {number} of {whole} without a row"
+    label = "this share comes to no row"
+    notes = ("the mixture ends when dataset {first} has given all its rows: it has {rows}",)
+    help = "give dataset {number} a larger share, or leave it out"
+    number: str
+    whole: str
+    first: str
+    rows: str
 
 
 class UnreadableLock(Diagnostic):

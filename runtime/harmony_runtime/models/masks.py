@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from harmony_runtime.graders.protocol import Turn
@@ -19,8 +18,6 @@ GenerationPrompt = Literal["strict", "as_trained"]
 
 _ANSWER = {"role": "assistant", "content": mark(1)}
 """Stands for a completion that is not there yet."""
-
-_NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 class Segment(NamedTuple):
@@ -68,7 +65,7 @@ class Masks:
         turns: Sequence[Turn],
         answers: Collection[int],
         between: float = 0.0,
-        asked: Mapping[int, str] = _NOTHING,
+        asked: Mapping[int, str] | None = None,
     ) -> list[Segment]:
         """The text of a thread, cut around the answers: what stands between them weighs `between`. `asked`
         are prompts that are known already, each by the number of the turn that answers it.
@@ -79,8 +76,9 @@ class Masks:
         whole = self._template.render(turns, prompt=False)
         places = self._template.places(turns, whole, prompt=False)
         pieces, done = [], 0
+        known = asked or {}
         for number in answers:
-            begin = self._begin(turns[:number], whole, asked.get(number))
+            begin = self._begin(turns[:number], whole, known.get(number))
             end = self._end(whole, begin, number, places)
             pieces += [
                 Segment(whole[done:begin], between),
