@@ -149,7 +149,7 @@ class Walk:
             )
         return found
 
-    def _prepare(self) -> tuple[dict[Ref, Stage], dict[Ref, Evaluation]]:
+    def _prepare(self) -> tuple[dict[Ref, Stage[Any]], dict[Ref, Evaluation]]:
         """Check everything that needs no weights, for what is not finished."""
         faults = _Faults()
         for ref, save in self._saves:
@@ -161,7 +161,7 @@ class Walk:
                     )
             with faults:
                 self._refuse_collision(ref, save)
-        stages: dict[Ref, Stage] = {}
+        stages: dict[Ref, Stage[Any]] = {}
         for ref in self._stages:
             if not self._places[ref].is_dir():
                 with faults, machine_faults("reading data"):
@@ -202,7 +202,7 @@ class Walk:
             if other.key == save.key and save.if_exists != "rename" and not same:
                 raise RunFailed(f"{where}another `save` of this recipe takes the key `{save.key}`")
 
-    def _stage(self, ref: Ref, stage: Stage | None) -> StageSummary:
+    def _stage(self, ref: Ref, stage: Stage[Any] | None) -> StageSummary:
         """Train one stage, unless the folder holds its model: from an earlier run, or from a stage of this
         one that differs in nothing but where and how it computes."""
         name, identity, node = self._names[ref], self._identities[ref], self._graph.nodes[ref]
@@ -346,9 +346,9 @@ class _Faults:
             raise RunFailed(*self._faults, exit_code=self._exit_code)
 
 
-def _facts(stage: Stage) -> dict[str, Any]:
+def _facts(stage: Stage[Any]) -> dict[str, Any]:
     """What the manifest keeps of a stage."""
-    return {"identity": stage.identity, "steps": stage.steps, "seed": stage.seed, **stage.counts}
+    return {"identity": stage.identity, "steps": stage.steps, "seed": stage.node.seed, **stage.counts}
 
 
 def _who_names(path: str, graph: Graph) -> str:

@@ -19,7 +19,7 @@ from harmony_compiler.graph.models import CHARS_VOCABULARY
 from harmony_compiler.graph.settings import Constant, Sampling
 from harmony_compiler.graph.values import Percent
 from harmony_runtime import context as streams
-from harmony_runtime.algorithms import grpo
+from harmony_runtime.algorithms import reinforced
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.models.scratch import initial_weights, scratch_config
 from harmony_runtime.rollout.answers import Answer
@@ -72,8 +72,8 @@ def test_the_updates_of_a_step_are_those_worked_out_by_hand(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered: list[Answer] = []
-    draw = grpo.answers
-    monkeypatch.setattr(grpo, "answers", lambda *a, **k: answered.extend(draw(*a, **k)) or answered)
+    draw = reinforced.answers
+    monkeypatch.setattr(reinforced, "answers", lambda *a, **k: answered.extend(draw(*a, **k)) or answered)
     numbers = {"lr": 3e-3, "kl_beta": 0.3}
     sampling = Sampling(max_tokens=6, temperature=0.7)
     clipping = {"clip_range": 0.02, "clip_range_high": 0.03}
@@ -150,8 +150,8 @@ def test_how_an_update_is_cut_changes_rounding_only(train: Train, tmp_path: Path
 
 def test_without_the_kl_term_no_reference_is_loaded(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    load: Callable[..., Any] = grpo.weights.load
-    monkeypatch.setattr(grpo.weights, "load", lambda blueprint: loaded.append(1) or load(blueprint))
+    load: Callable[..., Any] = reinforced.weights.load
+    monkeypatch.setattr(reinforced.weights, "load", lambda blueprint: loaded.append(1) or load(blueprint))
     train(reinforcing(steps=1), "without")
     without = len(loaded)
     train(reinforcing(steps=1, kl_beta=0.1), "with")

@@ -35,7 +35,7 @@ from harmony_compiler.graph.settings import AdamW, Constant, Linear, Sampling
 from harmony_compiler.graph.values import Percent
 from harmony_runtime import checkpoints
 from harmony_runtime import context as streams
-from harmony_runtime.algorithms import ppo
+from harmony_runtime.algorithms import reinforced
 from harmony_runtime.data.order import mini_batches
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.models import heads, weights
@@ -206,8 +206,8 @@ class ByHand:
 def record(monkeypatch: pytest.MonkeyPatch) -> list[list[Answer]]:
     """The answers of the steps to come."""
     answered: list[list[Answer]] = []
-    draw = ppo.answers
-    monkeypatch.setattr(ppo, "answers", lambda *a, **k: answered.append(draw(*a, **k)) or answered[-1])
+    draw = reinforced.answers
+    monkeypatch.setattr(reinforced, "answers", lambda *a, **k: answered.append(draw(*a, **k)) or answered[-1])
     return answered
 
 

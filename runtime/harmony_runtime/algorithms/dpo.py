@@ -23,23 +23,20 @@ from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.order import Order, micro_batches
+from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.pairs import PairRows, pairs_of
 from harmony_runtime.failures import place
 from harmony_runtime.losses import dpo_loss
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
-from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.rooms import Run
 
 
 @dataclass(frozen=True)
-class DpoStage(Stage):
-    node: Dpo
-    blueprint: Blueprint
+class DpoStage(Stage[Dpo]):
     pairs: PairRows
-    max_batch_tokens: int
 
 
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> DpoStage:
@@ -48,25 +45,19 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> DpoStage:
     blueprint = run.blueprints.of(node.model)
     pairs = pairs_of(run, node.dataset, blueprint)
     blueprint.warn_of_training(run.watcher)
-    if node.rows_per_step > len(pairs):
-        run.watcher.warning(
-            f"{where}`samples_per_batch` = {node.rows_per_step} is more than the {len(pairs)} pairs: a step "
-            "sees pairs twice"
-        )
+    say_repeats(node.rows_per_step, len(pairs), where, run.watcher, what="pairs")
     return DpoStage(
         ref=ref,
         name=name,
         identity=identity,
         place=where,
-        algorithm=node.constructor,
-        steps=node.steps_over(len(pairs)),
-        seed=node.seed,
-        counts={"rows": dict(pairs.counts), "tokens": dict(pairs.tokens)},
         node=node,
         blueprint=blueprint,
-        pairs=pairs,
+        steps=node.steps_over(len(pairs)),
+        counts={"rows": dict(pairs.counts), "tokens": dict(pairs.tokens)},
         # Both answers of a pair stay together.
         max_batch_tokens=blueprint.max_batch_tokens(2 * pairs.longest, "pair"),
+        pairs=pairs,
     )
 
 

@@ -21,18 +21,12 @@ from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
-from harmony_runtime.algorithms.reinforced import Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
 from harmony_runtime.data.order import Order, mini_batches
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.losses import group_advantages, grpo_loss, token_weights
 from harmony_runtime.mesh import Mesh
-from harmony_runtime.models import weights
-from harmony_runtime.models.reference import Reference
-from harmony_runtime.models.scorer import Scorer
-from harmony_runtime.rollout.answers import answers
 from harmony_runtime.rollout.batch import Batch
-from harmony_runtime.rollout.canary import sampler_gap
-from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rollout.rewards import lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Number
@@ -47,39 +41,23 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
 
 
 def train(run: Run, stage: GrpoStage) -> Trained:
-    node, prompts = stage.node, stage.prompts
-    mesh = run.context.mesh(stage.blueprint)
+    node, mesh = stage.node, run.context.mesh(stage.blueprint)
     with Panel(run.graph, [node.grader]) as panel:
-        model = mesh.place(weights.load(stage.blueprint))
-        model.train()
-        # Without the KL term nothing asks for the weights of the start.
-        reference = Reference(model, stage.blueprint, mesh) if node.kl_beta else None
-        scorer = Scorer(model, mesh, stage.blueprint.settings.dtype)
-        engine = LocalEngine(model, stage.blueprint, mesh)
-        optimiser = Optimiser(model, node, node.lr, stage.steps, stage.place)
-        order = Order(len(prompts), node.seed)
-        learner = _Learner(stage, mesh, mesh.prepare(scorer), reference, optimiser)
+        actor = Actor(stage, panel, mesh)
+        optimiser = Optimiser(actor.model, node, node.lr, stage.steps, stage.place)
+        order = Order(len(stage.prompts), node.seed)
+        learner = _Learner(stage, mesh, mesh.prepare(actor.scorer), optimiser)
 
-        loop = Loop(run, stage, model, optimiser=optimiser, order=order, panel=panel)
+        loop = Loop(run, stage, actor.model, optimiser=optimiser, order=order, panel=panel)
         for step in loop:
-            answered = answers(
-                [prompts[row] for row in order.take(node.rows_per_step).tolist()],
-                node.completions_per_sample,
-                node.sampling,
-                engine=engine,
-                panel=panel,
-                mesh=mesh,
-                seed=node.seed,
-                step=step,
-            )
-            gap = sampler_gap(answered, scorer, mesh, node.sampling.temperature, stage.place)
+            answered, gap = actor.answers(order.take(node.rows_per_step), node.completions_per_sample, step)
             rewards_C = rewards_of(answered)
             rewards_PG = rewards_C.view(-1, node.completions_per_sample)
             advantages_C = group_advantages(rewards_PG, node.advantage).flatten()
             batch = Batch.of(answered, node.truncated)
 
             loop.record(
-                **learner.learn(step, batch, advantages_C),
+                **learner.learn(_Step(step, batch, advantages_C, actor.at_the_start(batch))),
                 **measures_of(answered, panel),
                 **_group_measures(rewards_PG),
                 sampler_gap=gap,
@@ -90,7 +68,7 @@ def train(run: Run, stage: GrpoStage) -> Trained:
                 epoch=order.epochs,
                 samples=lines_of(answered, rewards_C, advantage=advantages_C),
             )
-    return Trained(model, loop.metrics)
+    return Trained(actor.model, loop.metrics)
 
 
 class _Step(NamedTuple):
@@ -103,27 +81,19 @@ class _Step(NamedTuple):
 class _Learner:
     """The updates of one step."""
 
-    def __init__(
-        self,
-        stage: GrpoStage,
-        mesh: Mesh,
-        scorer: nn.Module,
-        reference: Reference | None,
-        optimiser: Optimiser,
-    ) -> None:
+    def __init__(self, stage: GrpoStage, mesh: Mesh, scorer: nn.Module, optimiser: Optimiser) -> None:
         self._stage = stage
         self._node = stage.node
         self._mesh = mesh
         self._scorer = scorer
-        self._reference = reference
         self._optimiser = optimiser
 
-    def learn(self, number: int, batch: Batch, advantages_C: Tensor) -> dict[str, float]:
-        """Step `number`, mini-batch by mini-batch; gives the means over all updates."""
+    def learn(self, step: _Step) -> dict[str, float]:
+        """Mini-batch by mini-batch; gives the means over all updates."""
         node = self._node
-        reference_CT = self._stage.from_the_start(batch, self._reference, self._mesh)
-        step = _Step(number, batch, advantages_C, reference_CT)
-        parts = mini_batches(len(batch), node.samples_per_mini_batch, node.mini_epochs, node.seed, number)
+        parts = mini_batches(
+            len(step.batch), node.samples_per_mini_batch, node.mini_epochs, node.seed, step.number
+        )
         return over_updates([self._update(step, update, rows_M) for update, rows_M in enumerate(parts)])
 
     def _update(self, step: _Step, number: int, rows_M: Tensor) -> dict[str, float]:

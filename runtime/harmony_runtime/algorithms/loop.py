@@ -14,22 +14,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from transformers import PreTrainedModel
 
+from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.values import Ref
 from harmony_runtime import checkpoints, cuts
 from harmony_runtime.checkpoints import Remembers, Weights
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.interrupts import Stop
+from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.weights import trained_parameters
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Metrics, Number
 
+A = TypeVar("A", bound=Algorithm)
+
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[A]):
     """One training stage, prepared: everything is checked, no weight is made."""
 
     ref: Ref
@@ -37,11 +41,13 @@ class Stage:
     identity: str
     place: str
     """Where the recipe writes it: the beginning of every message about it."""
-    algorithm: str
+    node: A
+    blueprint: Blueprint
+    """Of the model that is trained."""
     steps: int
-    seed: int
     counts: dict[str, dict[str, int]]
     """What became of the rows, and how many tokens they have: `{"rows": {…}, "tokens": {…}}`."""
+    max_batch_tokens: int
 
 
 class Trained(NamedTuple):
@@ -51,13 +57,13 @@ class Trained(NamedTuple):
 
 
 class Loop:
-    def __init__(self, run: Run, stage: Stage, model: PreTrainedModel, **rooms: Remembers) -> None:
+    def __init__(self, run: Run, stage: Stage[Any], model: PreTrainedModel, **rooms: Remembers) -> None:
         """`rooms` are what a checkpoint keeps beside the weights."""
         self._run = run
         self._stage = stage
         self._parameters = trained_parameters(model)
         self._rooms = {"model": Weights(model), **rooms}
-        tp = run.blueprints.of(stage.ref).settings.tp
+        tp = stage.blueprint.settings.tp
         self._conditions = {**run.conditions, "dtype": str(model.dtype), "tp": tp}
         self._checkpoint = run.folder.checkpoint(stage.name, stage.identity)
         self._samples: Sequence[Mapping[str, Any]] = ()
@@ -73,7 +79,7 @@ class Loop:
         step = self._resume()
         for lines in (run.folder.metrics, run.folder.samples, run.folder.timings):
             lines.cut_back(stage.name, step)
-        run.watcher.stage_started(stage.name, stage.algorithm, stage.steps, self._parameters)
+        run.watcher.stage_started(stage.name, stage.node.constructor, stage.steps, self._parameters)
         with run.interrupts.held():
             while step < stage.steps:
                 started = perf_counter()

@@ -25,7 +25,7 @@ from harmony_compiler.graph.values import Percent, Ref
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
-from harmony_runtime.algorithms.reinforced import Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
 from harmony_runtime.checkpoints import Weights
 from harmony_runtime.data.order import Order, mini_batches
 from harmony_runtime.failures import RunFailed
@@ -44,12 +44,7 @@ from harmony_runtime.losses import (
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import heads, weights
 from harmony_runtime.models.blueprint import Blueprint
-from harmony_runtime.models.reference import Reference
-from harmony_runtime.models.scorer import Scorer
-from harmony_runtime.rollout.answers import answers
 from harmony_runtime.rollout.batch import Batch
-from harmony_runtime.rollout.canary import sampler_gap
-from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rollout.rewards import lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Number
@@ -101,31 +96,25 @@ def _refuse_unfit(critic: Blueprint, stage: Reinforced[Ppo], longest: int) -> No
 
 
 def train(run: Run, stage: PpoStage) -> Trained:
-    node, prompts = stage.node, stage.prompts
-    mesh = run.context.mesh(stage.blueprint)
+    node, mesh = stage.node, run.context.mesh(stage.blueprint)
     with Panel(run.graph, [node.grader]) as panel:
-        model = mesh.place(weights.load(stage.blueprint))
-        model.train()
-        # Without the KL term nothing asks for the weights of the start.
-        reference = Reference(model, stage.blueprint, mesh) if node.kl_beta else None
-        scorer = Scorer(model, mesh, stage.blueprint.settings.dtype)
-        engine = LocalEngine(model, stage.blueprint, mesh)
+        actor = Actor(stage, panel, mesh)
         beside = run.context.mesh(stage.critic)
         scalar = beside.place(heads.critic(stage.critic, node.seed))
         scalar.train()
         critic = heads.Critic(scalar, beside, stage.critic.settings.dtype)
         # The policy's schedule begins when the policy does.
         optimiser = Optimiser(
-            model, node, node.lr_policy, stage.steps, stage.place, first=stage.warmup, named="lr_policy"
+            actor.model, node, node.lr_policy, stage.steps, stage.place, first=stage.warmup, named="lr_policy"
         )
         critic_optimiser = Optimiser(scalar, node, node.lr_value, stage.steps, stage.place, named="lr_value")
-        order = Order(len(prompts), node.seed)
+        order = Order(len(stage.prompts), node.seed)
         of_policy = partial(_policy_loss, node=node, mesh=mesh)
         of_value = partial(_value_loss, node=node, mesh=mesh)
         learner = _Learner(
             stage,
             mesh,
-            _Trainee("policy", mesh.prepare(scorer), optimiser, stage.max_batch_tokens, of_policy),
+            _Trainee("policy", mesh.prepare(actor.scorer), optimiser, stage.max_batch_tokens, of_policy),
             _Trainee(
                 "critic", mesh.prepare(critic), critic_optimiser, stage.critic_max_batch_tokens, of_value
             ),
@@ -134,7 +123,7 @@ def train(run: Run, stage: PpoStage) -> Trained:
         loop = Loop(
             run,
             stage,
-            model,
+            actor.model,
             critic=Weights(scalar),
             optimiser=optimiser,
             critic_optimiser=critic_optimiser,
@@ -142,21 +131,11 @@ def train(run: Run, stage: PpoStage) -> Trained:
             panel=panel,
         )
         for step in loop:
-            answered = answers(
-                [prompts[row] for row in order.take(node.rows_per_step).tolist()],
-                1,
-                node.sampling,
-                engine=engine,
-                panel=panel,
-                mesh=mesh,
-                seed=node.seed,
-                step=step,
-            )
-            gap = sampler_gap(answered, scorer, mesh, node.sampling.temperature, stage.place)
+            answered, gap = actor.answers(order.take(node.rows_per_step), 1, step)
             rewards_C = rewards_of(answered)
             # A completion without a reward teaches neither of the two.
             batch = Batch.of(answered).only(~rewards_C.isnan())
-            reference_CT = stage.from_the_start(batch, reference, mesh)
+            reference_CT = actor.at_the_start(batch)
             with torch.no_grad(), weights.answering(critic):
                 values_CT = batch.each(critic.forward, mesh, stage.critic_max_batch_tokens)
             lesson = lesson_of(batch, rewards_C, reference_CT, values_CT, node)
@@ -173,7 +152,7 @@ def train(run: Run, stage: PpoStage) -> Trained:
                 epoch=order.epochs,
                 samples=lines_of(answered, rewards_C, **_of_completions(lesson)),
             )
-    return Trained(model, loop.metrics)
+    return Trained(actor.model, loop.metrics)
 
 
 class Lesson(NamedTuple):

@@ -1,4 +1,7 @@
-"""What the stages share that learn from completions: how they are prepared, and how they count."""
+"""What stages share that learn from completions: how they are prepared, who writes, how they count."""
+
+# Names of tensors end in their shape: C completions, T tokens, S rows of a step.
+# ruff: noqa: N803
 
 from __future__ import annotations
 
@@ -13,33 +16,28 @@ from torch import Tensor
 from harmony_compiler.graph.algorithms import Grpo, Ppo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.loop import Stage
+from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import place
+from harmony_runtime.graders.panel import Panel
 from harmony_runtime.mesh import Mesh
-from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
+from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.rollout.answers import Answer, answers
 from harmony_runtime.rollout.batch import Batch
+from harmony_runtime.rollout.canary import sampler_gap
+from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rooms import Run
 
 A = TypeVar("A", bound=Grpo | Ppo)
 
 
 @dataclass(frozen=True)
-class Reinforced(Stage, Generic[A]):
+class Reinforced(Stage[A]):
     """A stage that learns from completions, prepared."""
 
-    node: A
-    blueprint: Blueprint
-    """Of the model that writes them, and is trained."""
     prompts: Prompts
-    max_batch_tokens: int
-
-    def from_the_start(self, batch: Batch, reference: Reference | None, mesh: Mesh) -> Tensor | None:
-        """What the stage's start says about a batch: log-probabilities of shape CT, where anybody asks."""
-        if reference is None:
-            return None
-        score = partial(reference.logprobs, temperature=self.node.sampling.temperature)
-        return batch.each(score, mesh, self.max_batch_tokens)
 
 
 def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinforced[A]:
@@ -47,25 +45,61 @@ def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinfor
     where, blueprint = place(run.graph, ref), run.blueprints.of(getattr(node, type(node).trains))
     prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
     blueprint.warn_of_training(run.watcher)
-    if node.rows_per_step > len(prompts):
-        run.watcher.warning(
-            f"{where}a step takes {node.rows_per_step} prompts of a dataset of {len(prompts)}: it sees "
-            "prompts twice"
-        )
+    say_repeats(node.rows_per_step, len(prompts), where, run.watcher, what="prompts")
     return Reinforced(
         ref=ref,
         name=name,
         identity=identity,
         place=where,
-        algorithm=node.constructor,
-        steps=node.steps_over(len(prompts)),
-        seed=node.seed,
-        counts={"rows": dict(prompts.counts)},
         node=node,
         blueprint=blueprint,
-        prompts=prompts,
+        steps=node.steps_over(len(prompts)),
+        counts={"rows": dict(prompts.counts)},
         max_batch_tokens=blueprint.max_batch_tokens(prompts.longest + node.sampling.max_tokens),
+        prompts=prompts,
     )
+
+
+class Actor(Generic[A]):
+    """The model that writes completions and learns from them, with the weights that it started from."""
+
+    def __init__(self, stage: Reinforced[A], panel: Panel, mesh: Mesh) -> None:
+        self._stage = stage
+        self._panel = panel
+        self._mesh = mesh
+        self.model = mesh.place(weights.load(stage.blueprint))
+        self.model.train()
+        # Without the KL term nothing asks for the weights of the start.
+        self._start = Reference(self.model, stage.blueprint, mesh) if stage.node.kl_beta else None
+        self.scorer = Scorer(self.model, mesh, stage.blueprint.settings.dtype)
+        self._engine = LocalEngine(self.model, stage.blueprint, mesh)
+
+    def answers(self, rows_S: Tensor, n: int, step: int) -> tuple[list[Answer], float]:
+        """`n` graded completions of each prompt of a step, and what `sampler_gap` says of them.
+
+        Raises:
+            RunFailed: the policy of a grader ends the run, or sampler and loss disagree.
+        """
+        node, stage = self._stage.node, self._stage
+        answered = answers(
+            [stage.prompts[row] for row in rows_S.tolist()],
+            n,
+            node.sampling,
+            engine=self._engine,
+            panel=self._panel,
+            mesh=self._mesh,
+            seed=node.seed,
+            step=step,
+        )
+        gap = sampler_gap(answered, self.scorer, self._mesh, node.sampling.temperature, stage.place)
+        return answered, gap
+
+    def at_the_start(self, batch: Batch) -> Tensor | None:
+        """What the stage's start says about a batch: log-probabilities of shape CT, where anybody asks."""
+        if self._start is None:
+            return None
+        score = partial(self._start.logprobs, temperature=self._stage.node.sampling.temperature)
+        return batch.each(score, self._mesh, self._stage.max_batch_tokens)
 
 
 def over_updates(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:

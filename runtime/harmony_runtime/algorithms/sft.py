@@ -18,21 +18,18 @@ from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.data.order import Order, micro_batches
+from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.trained import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.losses import sft_loss, token_weights
 from harmony_runtime.models import weights
-from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.rooms import Run
 
 
 @dataclass(frozen=True)
-class SftStage(Stage):
-    node: Sft
-    blueprint: Blueprint
+class SftStage(Stage[Sft]):
     rows: TokenRows
-    max_batch_tokens: int
 
 
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
@@ -52,24 +49,18 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> SftStage:
                     f"{where}no row of step {step + 1} has a token to train on; "
                     f"{nothing} of {len(rows)} rows have none: raise `samples_per_batch`, or mend the rows"
                 )
-    if per_step > len(rows):
-        run.watcher.warning(
-            f"{where}`samples_per_batch` = {per_step} is more than the {len(rows)} rows: a step "
-            "sees rows twice"
-        )
+    say_repeats(per_step, len(rows), where, run.watcher, what="rows")
     return SftStage(
         ref=ref,
         name=name,
         identity=identity,
         place=where,
-        algorithm=node.constructor,
-        steps=steps,
-        seed=node.seed,
-        counts={"rows": dict(rows.counts), "tokens": dict(rows.tokens)},
         node=node,
         blueprint=blueprint,
-        rows=rows,
+        steps=steps,
+        counts={"rows": dict(rows.counts), "tokens": dict(rows.tokens)},
         max_batch_tokens=blueprint.max_batch_tokens(rows.longest),
+        rows=rows,
     )
 
 

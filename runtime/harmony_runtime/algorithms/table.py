@@ -16,7 +16,7 @@ from harmony_runtime.rooms import Run
 
 @dataclass(frozen=True)
 class Training:
-    prepare: Callable[[Run, Ref, str, str], Stage]
+    prepare: Callable[[Run, Ref, str, str], Stage[Any]]
     """From the run and a node's id, stage name and identity: everything checked, no weight made."""
     train: Callable[[Run, Any], Trained]
     """Does what `prepare` prepared."""

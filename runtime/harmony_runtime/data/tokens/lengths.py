@@ -1,4 +1,4 @@
-"""What becomes of rows that are longer than a model's context: counted, and said before training."""
+"""What people should know of how long and how many rows are, said before training."""
 
 from __future__ import annotations
 
@@ -40,3 +40,9 @@ def say_lengths(
             watcher.warning(f"{where}{count} of {offered} {what} {are}: {fate}{share}")
         elif count:
             watcher.note(f"{where}{count} of {offered} {what} {are}: {fate}")
+
+
+def say_repeats(per_step: int, rows: int, where: str, watcher: Watcher, *, what: str) -> None:
+    """Say that a step takes more rows than there are; `what` are they?"""
+    if per_step > rows:
+        watcher.warning(f"{where}a step takes {per_step} {what} of a dataset of {rows}: it sees {what} twice")
