@@ -10,7 +10,7 @@ from contextlib import contextmanager
 @contextmanager
 def for_good() -> Iterator[None]:
     """Around imports. What they make stays to the end: looking through it for garbage again and again would
-    be a quarter of their time, and a part of every later collection's."""
+    be a good part of their time, and of every later collection's."""
     gc.disable()
     try:
         yield
