@@ -6,6 +6,7 @@
 # make properties   thousands of generated recipes: no false error, every seeded fault found, what checks runs
 # make bench        every algorithm against TRL, in environments of its own under .peers (half an hour)
 # make parity       losses, gradients and trained weights against the papers and TRL (one minute)
+# make resume-table a run that is killed, everywhere: does it end in the same bits (ten minutes)
 # make agreement    micro-batches, processes and weights in parts give one result: how nearly (five minutes)
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
@@ -24,7 +25,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint seeds algorithms properties bench parity agreement bench-check bench-data clean
+.PHONY: help setup quickstart test lint seeds algorithms properties bench parity resume-table agreement \
+  bench-check bench-data clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -80,6 +82,10 @@ bench: setup $(PEERS)
 
 parity: setup
 	@PYTHONPATH=tests $(BIN)/python -m parity
+
+# One thread: what is forked has no others.
+resume-table: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.resume
 
 bench-check: setup
 	@$(BIN)/python benchmarks/check.py

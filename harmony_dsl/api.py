@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,21 @@ def compile(  # the language's own word, as `re.compile` has it
 
 
 def run(
-    graph: Graph, out: str | PathLike[str], *, watcher: Watcher | None = None, resume: bool = False
+    graph: Graph,
+    out: str | PathLike[str],
+    *,
+    watcher: Watcher | None = None,
+    resume: bool = False,
+    reuse: str | PathLike[str] | None = None,
+    allow_drift: bool = False,
+    max_time: float | None = None,
 ) -> Summary:
     """Train as `graph` says, in the folder `out`; progress goes to `watcher`, by default to the terminal.
+
+    With `resume` an earlier run goes on in its folder; with `allow_drift` also inside a stage under other
+    conditions, such as other versions of libraries, which the manifest records. `reuse` is another run's
+    folder, whose finished stages are taken over. After `max_time` seconds the run stops and keeps a
+    checkpoint.
 
     A graph for several processes is run in each of them, as torchrun starts them; the main one tells.
 
@@ -70,18 +83,32 @@ def run(
 
     DISK.forget()
     registry = home() / "models"
-    if watcher is None and not is_main():
+    with _shown(watcher) as told:
+        return execute(
+            graph,
+            Path(out),
+            watcher=told,
+            registry=registry,
+            resume=resume,
+            reuse=None if reuse is None else Path(reuse),
+            allow_drift=allow_drift,
+            max_time=max_time,
+        )
+
+
+def _shown(watcher: Watcher | None) -> AbstractContextManager[Watcher]:
+    """A watcher for a run: by default the terminal, where the main process tells."""
+    if watcher is not None:
+        return nullcontext(watcher)
+    if not is_main():
         from harmony_runtime.watch import Silent
 
-        watcher = Silent()
-    if watcher is not None:
-        return execute(graph, Path(out), watcher=watcher, registry=registry, resume=resume)
+        return nullcontext(Silent())
     import sys
 
     from harmony_dsl.cli.display import display
 
-    with display(sys.stdout) as shown:
-        return execute(graph, Path(out), watcher=shown, registry=registry, resume=resume)
+    return display(sys.stdout)
 
 
 def _source(path_or_text: str | PathLike[str]) -> Any:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _LATER = {
     "plan": ("--graph",),
-    "run": ("--reuse", "--allow-drift", "--max-time"),
 }
 """Options of the language's contract that do not exist yet."""
 
@@ -160,3 +159,19 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not a whole number above 0")
     return number
+
+
+def seconds(text: str) -> float:
+    """The seconds of a duration as the language writes it."""
+    from harmony_compiler.graph.values import SECONDS, Duration
+    from harmony_grammar import literals, syntax
+    from harmony_grammar.source import Source, Span
+
+    written = text.strip()
+    if written[:1].isdigit():
+        found, _ = literals.number(Span(Source("--max-time", written), 0, len(written)))
+        if isinstance(found, syntax.Duration) and found.value > 0:
+            return Duration(found.value, found.unit).seconds
+    raise argparse.ArgumentTypeError(
+        f"`{text}` is not a duration above 0: write a number and behind it {', '.join(SECONDS)}, as in `2h`"
+    )

@@ -10,14 +10,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harmony_dsl import worker
 from harmony_dsl.cli.output import Refused, complain
-from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options
+from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options, seconds
 from harmony_dsl.cli.recipes import compile_path, show
 
 if TYPE_CHECKING:
@@ -37,12 +39,28 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on in a folder (default: the last runs/NAME-N)"
     )
+    parser.add_argument(
+        "--reuse", metavar="DIR", help="take over what another run has finished: its folder is only read"
+    )
+    parser.add_argument(
+        "--allow-drift",
+        action="store_true",
+        help="go on inside a stage also with other versions, processes or devices; the manifest records it",
+    )
+    parser.add_argument(
+        "--max-time",
+        metavar="TIME",
+        type=seconds,
+        help="stop after this time, such as 2h or 30min, and keep a checkpoint; exit code 0",
+    )
     add_recipe_options(parser)
 
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
+    started = time.monotonic()
     worker.follow_launcher()
     options = parser.read(arguments)
+    options.started = started
     request = read_recipe_options(parser, options)
     if Path(options.file).suffix == ".json":
         if options.settings or options.inputs:
@@ -64,9 +82,8 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
     again = shlex.join(["harmonyc", "run", *(word for word in arguments if word != "--resume"), "--resume"])
     if alone:
-        return _train(graph, out, options.resume, os.environ.get(worker.AGAIN, again))
-    extra = [f"--{name}" for name in ("resume", "traceback") if getattr(options, name)]
-    return _launch(graph, ["--out", str(out), *extra], again)
+        return _train(graph, out, options, os.environ.get(worker.AGAIN, again))
+    return _launch(graph, ["--out", str(out), *_handed_on(options)], again)
 
 
 _SEVERAL_MACHINES = (
@@ -75,6 +92,25 @@ _SEVERAL_MACHINES = (
     "torchrun --nnodes {nodes} --nproc-per-node {processes} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
     "-m harmony_dsl run FILE --num-processes {world_size} --num-machines {nodes}{shards} --out DIR"
 )
+
+
+def _handed_on(options: Namespace) -> Iterator[str]:
+    """The options that a worker reads as well."""
+    for name in ("resume", "allow_drift", "traceback"):
+        if getattr(options, name):
+            yield f"--{name.replace('_', '-')}"
+    if options.reuse is not None:
+        yield f"--reuse={options.reuse}"
+    if (left := _time_left(options)) is not None:
+        yield f"--max-time={left:.3f}s"
+
+
+def _time_left(options: Namespace) -> float | None:
+    """Seconds, counted from the start of the command; never none at all."""
+    if options.max_time is None:
+        return None
+    left: float = options.started + options.max_time - time.monotonic()
+    return max(0.001, left)
 
 
 def _launch(graph: Graph, options: Sequence[str], again: str) -> int:
@@ -162,7 +198,7 @@ def require_train_extra() -> None:
         )
 
 
-def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
+def _train(graph: Graph, out: Path, options: Namespace, again: str) -> int:
     """Train in this process. Of several only the main one has something to show."""
     from harmony_compiler.store.home import home
     from harmony_dsl.cli.display import display
@@ -179,7 +215,16 @@ def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
             with for_good():
                 from harmony_runtime.executor import run
 
-            run(graph, out, watcher=watcher, registry=home() / "models", resume=resume)
+            run(
+                graph,
+                out,
+                watcher=watcher,
+                registry=home() / "models",
+                resume=options.resume,
+                reuse=options.reuse and Path(options.reuse),
+                allow_drift=options.allow_drift,
+                max_time=_time_left(options),
+            )
     except LostProcess as failure:
         if worker.AGAIN in os.environ:
             return worker.LOST
@@ -192,6 +237,7 @@ def _train(graph: Graph, out: Path, resume: bool, again: str) -> int:
         return failure.exit_code
     except Interrupted as stop:
         if worker.is_main():
-            complain(f"harmonyc: interrupted; {stop.kept}.\nTo go on from there: {again}")
+            why = "interrupted" if stop.exit_code else "the time that `--max-time` gave is over"
+            complain(f"harmonyc: {why}; {stop.kept}.\nTo go on from there: {again}")
         return stop.exit_code
     return 0

@@ -270,10 +270,9 @@ class Constructors(Values):
                 self.columns = columns_in(cls, drawn)
                 if not self.writable(cls, specs[name]):
                     continue
-            wanted = {key: type_ for one in drawn.values() for key, type_ in one.needs.items()} | dict(needs)
             if holds_rows(specs[name].type) and any(one.type == GRADER for one in drawn.values()):
                 self.rows = DatasetType("Prompt")  # graders score answers to prompts
-            drawn[name] = self.value(cls, specs[name], wanted)
+            drawn[name] = self.value(cls, specs[name], _wanted(drawn, needs))
         return drawn
 
     def value(self, cls: type[Constructor], spec: FieldSpec, needs: Mapping[str, str]) -> Drawn:
@@ -420,7 +419,7 @@ class Constructors(Values):
                 del drawn[name]
                 return
             others = [self.plain(option, spec, cls) for option in self._options(spec) if is_text(option)]
-            others += [*self._numbers(spec, drawn), self.value(cls, spec, needs)]
+            others += [*self._numbers(spec, drawn), self.value(cls, spec, _wanted(drawn, needs))]
             ways = [{**drawn, name: one} for one in others]
             ways += [dropped] if optional else []
             better = [
@@ -470,3 +469,8 @@ class Constructors(Values):
                         drawn[name] = self._filled(cls, specs[name], needs)
                 return
         reject()
+
+
+def _wanted(drawn: Mapping[str, Drawn], needs: Mapping[str, str]) -> dict[str, str]:
+    """What graders ask of the rows of a block: those that were drawn in it, and those around it."""
+    return {key: type_ for one in drawn.values() for key, type_ in one.needs.items()} | dict(needs)

@@ -29,7 +29,7 @@ def blamed_fields(cls: type[Constructor], drawn: Mapping[str, Drawn], fault: Dia
     """The fields that have a part in a fault; where only defaults have, all that rules speak about."""
     places = {fault.span, *(label.span for label in fault.labels)}
     found = [name for name, one in drawn.items() if places & set(spans_of(one))]
-    found += [need.other for need in cls.needs_fields if need.field in found]
+    found += [need.other.partition(".")[0] for need in cls.needs_fields if need.field in found]
     found += ["prompt"] if isinstance(fault, AnswersToNothing) else []
     found += [read.option for read in cls.reads if read.field in found and read.option in schema(cls)]
     asked = [name for rule in cls.rules for name in (rule.blame, *rule.beside)]

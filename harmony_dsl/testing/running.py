@@ -45,8 +45,9 @@ SMALL: Mapping[str, tuple[float, float]] = {
 }
 """Numbers with which a stage takes a blink."""
 
-ELSEWHERE = ("hf", '"flash_attention_2"', '"stop"', "trust_remote_code")
-"""What needs a network, a device or time: a text in `"stop"` ends the run at the first failed grade."""
+ELSEWHERE = ("hf", '"flash_attention_2"', '"stop"', "trackers", "trust_remote_code")
+"""What needs a network, a device, a package or time: a text in `"stop"` ends the run at the first failed
+grade."""
 
 ROW_BY_ROW = {"E0553", "E0554"}
 """Whether two conversations go the same way up to their answers is a fact of each row."""

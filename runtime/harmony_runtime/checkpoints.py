@@ -1,25 +1,32 @@
-"""Checkpoints: a tree of states as a folder, without pickle.
+"""Checkpoints: trees of states as folders, without pickle.
 
 A tree is made of dicts with string keys, lists, numbers, strings, booleans, None and tensors. Tensors go to
-`tensors.safetensors` under the path that leads to them, the rest to `state.json`.
+`tensors.safetensors` under the path that leads to them, the rest to `state.json`; `SHA256SUMS` is written
+last. The folder is called by the position: `12` after twelve steps, `12.3` inside the thirteenth, where three
+parts of it were done.
 """
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harmony_runtime import cuts
+from harmony_runtime.background import Background
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import whole
+from harmony_runtime.folders import faults_of, growing, seal, whole
 
 Tree = Any
 _TENSOR = "tensor at"
+
+LARGEST_STATE = 2**31
+"""Bytes of a `state.json` that is read: it holds a step's completions at most."""
 
 
 class Remembers(Protocol):
@@ -50,26 +57,133 @@ class Weights:
             cuts.part(tensor).copy_(cuts.part_of(state[name], like=tensor))
 
 
+class Position(NamedTuple):
+    """Where in a stage: so many steps are done, and so many parts of the next one."""
+
+    step: int
+    part: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.step}.{self.part}" if self.part else str(self.step)
+
+    @staticmethod
+    def of(name: str) -> Position | None:
+        """The position that a folder is called by; None where it is another folder."""
+        numbers = name.split(".")
+        if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+            return None
+        return Position(*map(int, numbers))
+
+
+class Series:
+    """The checkpoints of a stage. One process alone writes."""
+
+    def __init__(self, folder: Path, keep: int, background: Background) -> None:
+        """`keep` is how many are kept, the newest."""
+        self._folder = folder
+        self._keep = keep
+        self._background = background
+
+    def save(self, at: Position, tree: Tree) -> None:
+        """Write a checkpoint beside the training, which may change its tensors at once.
+
+        Raises:
+            RunFailed: the one before could not be written.
+        """
+        self._background.wait()  # or there would be two copies of everything
+        self._background.start("writing a checkpoint", partial(self._write, at, _snapshot(tree)))
+
+    def newest(self) -> tuple[Tree | None, list[str]]:
+        """The newest whole checkpoint; and what is wrong with newer ones, in words.
+
+        Raises:
+            RunFailed: there are checkpoints, and none is whole.
+        """
+        damaged: list[str] = []
+        for _, folder in reversed(_in_order(self._folder)):
+            if fault := faults_of(folder):
+                damaged.append(f"{folder}: {fault}")
+                continue
+            return load(folder), damaged
+        if damaged:
+            raise RunFailed(
+                f"no checkpoint is whole: {'; '.join(damaged)}. Remove {self._folder} to start that "
+                "stage anew",
+                exit_code=2,
+            )
+        return None, []
+
+    def forget_after(self, at: Position) -> None:
+        """Remove the checkpoints of later positions."""
+        for position, folder in _in_order(self._folder):
+            if position > at:
+                _remove(folder)
+
+    def _write(self, at: Position, tree: Tree) -> None:
+        save(tree, self._folder / str(at))
+        for _, folder in _in_order(self._folder)[: -self._keep]:
+            _remove(folder)
+
+
+def described(folder: Path) -> Tree | None:
+    """The plain part of the newest checkpoint among a stage's that is whole; None where none is."""
+    for _, place in reversed(_in_order(folder)):
+        if not faults_of(place):
+            return _plain(place)
+    return None
+
+
 def save(tree: Tree, folder: Path) -> None:
     """Write `tree`, of whole tensors; a checkpoint that stands there gives way when the new one is
     complete."""
     tensors: dict[str, torch.Tensor] = {}
     plain = _part(tree, "", tensors)
-    with whole(folder, replace=True) as growing:
-        save_file(tensors, growing / "tensors.safetensors")
-        (growing / "state.json").write_text(json.dumps(plain), encoding="utf-8")
+    with whole(folder, replace=True) as fresh:
+        save_file(tensors, fresh / "tensors.safetensors")
+        (fresh / "state.json").write_text(json.dumps(plain), encoding="utf-8")
+        seal(fresh)
 
 
 def load(folder: Path) -> Tree:
     """Read what `save` wrote."""
     try:
-        plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return _join(plain, load_file(folder / "tensors.safetensors"))
+        return _join(_plain(folder), load_file(folder / "tensors.safetensors"))
     except (SafetensorError, ValueError, KeyError) as fault:
         raise RunFailed(
-            f"the checkpoint {folder} is damaged: {fault}. Remove that folder to start its stage anew",
+            f"the checkpoint {folder} cannot be read: {fault}. Remove that folder to go on from the one "
+            "before, or to start its stage anew",
             exit_code=2,
         ) from fault
+
+
+def _plain(folder: Path) -> Tree:
+    with (folder / "state.json").open(encoding="utf-8") as file:
+        return json.loads(file.read(LARGEST_STATE))
+
+
+def _in_order(folder: Path) -> list[tuple[Position, Path]]:
+    """A stage's checkpoints, the newest last."""
+    places = folder.iterdir() if folder.is_dir() else ()
+    return sorted((at, place) for place in places if (at := Position.of(place.name)) is not None)
+
+
+def _remove(folder: Path) -> None:
+    """At once for whoever looks, then file by file."""
+    with growing(folder.parent) as gone:
+        folder.rename(gone / folder.name)
+
+
+def _snapshot(tree: Tree) -> Tree:
+    """A tree that shares no memory with the training."""
+    match tree:
+        case torch.Tensor():
+            return tree.detach().to("cpu", copy=True)
+        case dict():
+            return {key: _snapshot(value) for key, value in tree.items()}
+        case list():
+            return [_snapshot(value) for value in tree]
+        case _:
+            return tree
 
 
 def _part(tree: Tree, path: str, tensors: dict[str, torch.Tensor]) -> Tree:

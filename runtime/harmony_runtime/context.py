@@ -24,7 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harmony_compiler.graph.graph import Launch
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.lifelines import Lifelines
 from harmony_runtime.mesh import Mesh
+from harmony_runtime.pulse import Pulse
 
 if TYPE_CHECKING:
     from harmony_runtime.models.blueprint import Blueprint
@@ -53,6 +55,8 @@ class Context:
         Raises:
             RunFailed: what runs is not what `launch` asks for.
         """
+        self.pulse = Pulse()
+        """What this process does, and when something last moved."""
         self._asked = launch.world_size
         self.shard = launch.shard
         """Whether the processes share the weights of what they train."""
@@ -79,6 +83,7 @@ class Context:
         self.is_main: bool = self._accelerator.is_main_process
         self._assert_launch(f"{self.world_size} with Accelerate's type {self._type.value}")
         self._devices: dict[int, DeviceMesh] = {}
+        self._lifelines = Lifelines(self.rank, self.gather) if self.world_size > 1 else None
         if self.device.type == "cpu" and self.world_size > 1 and not os.environ.get("OMP_NUM_THREADS"):
             # Processes that each take all cores get in one another's way.
             torch.set_num_threads(max(1, _cores() // (launch.world_size // launch.nodes)))
@@ -104,6 +109,7 @@ class Context:
 
     def arithmetic(self, dtype: str) -> AbstractContextManager[Any]:
         """Around a forward pass: `auto` computes in bfloat16 where the device is made for it."""
+        self.pulse.beat()  # training, scoring and drawing all come here
         return torch.autocast("cuda", torch.bfloat16) if self.autocasts(dtype) else nullcontext()
 
     def autocasts(self, dtype: str) -> bool:
@@ -116,7 +122,8 @@ class Context:
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.world_size > 1:
-            self._accelerator.wait_for_everyone()
+            with self._meeting():
+                self._accelerator.wait_for_everyone()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""
@@ -128,23 +135,35 @@ class Context:
         """A tensor on the CPU summed over the processes."""
         if self.world_size == 1:
             return tensor
-        return cast(torch.Tensor, self._accelerator.reduce(tensor.to(self.device), "sum")).cpu()
+        with self._meeting():
+            return cast(torch.Tensor, self._accelerator.reduce(tensor.to(self.device), "sum")).cpu()
 
     def gather(self, items: list[T]) -> list[T]:
         """The items of all processes, those of process 0 first. They may be any Python objects."""
-        # Pickled on the way, from and to processes of our own only.
-        return items if self.world_size == 1 else cast(list[T], gather_object(items))
+        if self.world_size == 1:
+            return items
+        with self._meeting():
+            # Pickled on the way, from and to processes of our own only.
+            return cast(list[T], gather_object(items))
 
     def devices(self, tp: int) -> DeviceMesh:
         """The processes in rows of `tp` neighbours: along `parts` those of a copy, along `copies` those that
         hold the same part. All must ask, the first time."""
         if tp not in self._devices:
             shape = (self.world_size // tp, tp)
-            self._devices[tp] = init_device_mesh(self.device.type, shape, mesh_dim_names=("copies", "parts"))
+            with self._meeting():
+                self._devices[tp] = init_device_mesh(
+                    self.device.type, shape, mesh_dim_names=("copies", "parts")
+                )
         return self._devices[tp]
+
+    def _meeting(self) -> AbstractContextManager[None]:
+        return self.pulse.doing("waiting for the other processes")
 
     def leave(self) -> None:
         """Part from the other processes, however a run has ended."""
+        if self._lifelines is not None:
+            self._lifelines.leave()
         if self.world_size > 1 and self.device.type == "cpu" and torch.distributed.is_initialized():
             # Else threads of gloo's groups may abort the process while it ends. (NCCL has no such fault, and
             # would wait here for what another process never sends.)

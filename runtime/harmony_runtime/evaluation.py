@@ -73,7 +73,8 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
         for model in evaluation.models:
             run.interrupts.check()
             started = perf_counter()
-            answered = _answers(run, evaluation, model, panel)
+            with run.context.pulse.doing(f"measuring {model} for `{evaluation.name}`"):
+                answered = _answers(run, evaluation, model, panel)
             head = {"stage": evaluation.name, "step": 0, "model": model}
             run.folder.samples.append(*(head | answer.line() for answer in answered))
             by_name = measured(answer.verdict for answer in answered)

@@ -1,19 +1,22 @@
-"""Ctrl-C and SIGTERM: a stop that waits for the end of a step.
+"""Why a run stops early: Ctrl-C, SIGTERM, or the end of its time. A stop waits for the end of a step.
 
 While a step is *held*, the first signal is remembered, so that weights and optimiser always stand between
 two steps; `asked` and `check` tell about it. A second signal does not wait.
 
 Several processes must stop between the same two steps. Once they are `joined`, every first signal is
 remembered, and `asked` and `check`, which all of them reach, are where they agree: a signal that one got
-stops all.
+stops all. Of the time process 0's clock decides; it interrupts nothing, and a signal that comes later counts
+as the first.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +25,26 @@ if TYPE_CHECKING:  # it loads torch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+TIME_OVER = 0
+"""Among the numbers of signals, for the end of the run's time."""
+
 
 class Stop(KeyboardInterrupt):
-    """A signal asked the run to end."""
+    """A signal, or the end of its time, asked the run to end."""
 
     def __init__(self, number: int) -> None:
-        self.exit_code = 128 + number
-        super().__init__(f"signal {number}")
+        self.exit_code = 128 + number if number else 0
+        self.reason = "interrupted" if number else "max-time"
+        super().__init__(f"signal {number}" if number else self.reason)
 
 
 class Interrupts:
-    """Catches the signals while it is entered. Only the main thread can; elsewhere it does nothing."""
+    """Catches the signals while it is entered. Only the main thread can; elsewhere it hears none."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = monotonic) -> None:
+        """The run may take so many `seconds` from here on, by `clock`."""
+        self._clock = clock
+        self._end = math.inf if seconds is None else clock() + seconds
         self._held = False
         self._pending: int | None = None
         self._before: dict[int, Any] = {}
@@ -58,6 +68,8 @@ class Interrupts:
         """From here on a stop is an agreement of all processes."""
         if processes.world_size > 1:
             self._processes = processes
+        if not processes.is_main:
+            self._end = math.inf
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -73,11 +85,14 @@ class Interrupts:
         self._pending = self._pending or signal.SIGINT
 
     def asked(self) -> bool:
-        """Whether a signal came: the same in all processes."""
+        """Whether the run is to stop: the same in all processes."""
+        if self._pending is None and self._clock() >= self._end:
+            self._pending = TIME_OVER
         if self._processes is None:
             return self._pending is not None
-        counts = self._processes.sum([float(self._pending == number) for number in SIGNALS])
-        agreed = [number for number, count in zip(SIGNALS, counts, strict=True) if count]
+        reasons = (*SIGNALS, TIME_OVER)
+        counts = self._processes.sum([float(self._pending == number) for number in reasons])
+        agreed = [number for number, count in zip(reasons, counts, strict=True) if count]
         if agreed:  # else one that came meanwhile stays for the next time
             self._pending = agreed[0]
         return bool(agreed)
@@ -94,7 +109,8 @@ class Interrupts:
         return Stop(number)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        if (self._held or self._processes is not None) and self._pending is None:
+        first = self._pending in (None, TIME_OVER)
+        if first and (self._held or self._processes is not None):
             self._pending = number
         else:
             raise Stop(number)

@@ -18,7 +18,7 @@ Everything under "What copies tell one another" must be called by all processes,
 """
 
 # Names of tensors end in their shape.
-# ruff: noqa: N803
+# ruff: noqa: N803, N806
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from harmony_runtime.failures import RunFailed
 if TYPE_CHECKING:
     from harmony_runtime.context import Context
     from harmony_runtime.models.blueprint import Blueprint
+    from harmony_runtime.pulse import Pulse
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -58,6 +59,11 @@ class Mesh:
         """Whether this process is the first of its copy."""
 
     @property
+    def pulse(self) -> Pulse:
+        """That of this process."""
+        return self._context.pulse
+
+    @property
     def whole(self) -> bool:
         """Whether this process alone holds a copy."""
         return self._tp == 1
@@ -79,7 +85,25 @@ class Mesh:
         Raises:
             RunFailed: they would not.
         """
-        return module if self._tp > 1 or self._spread else self._context.prepare(module)
+        if self._tp > 1 or self._spread:
+            return module
+        prepared = self._context.prepare(module)
+        if self.ranks > 1:
+            self._arrange(prepared)
+        return prepared
+
+    def _arrange(self, prepared: nn.Module) -> None:
+        """Let torch put the gradients into the order in which it will add them up over the copies.
+
+        It does so after the first backward pass, and sums in another order are rounded in another way: a run
+        that goes on would begin with the order that the run before left with its first step. So both begin
+        with a pass over two tokens, of which nothing is kept.
+        """
+        ids_BT = torch.zeros(1, 2, dtype=torch.long, device=self.device)
+        counted_BT = torch.tensor([[False, True]], device=self.device)
+        with self.seeded(0, "arranging"):
+            prepared(ids_BT, counted_BT).sum().backward()
+        prepared.zero_grad(set_to_none=True)
 
     def accumulating(self, module: nn.Module, *, last: bool) -> AbstractContextManager[object]:
         """Around a micro-batch: gradients are averaged over the copies with an update's last one only."""

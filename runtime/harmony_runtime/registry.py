@@ -6,7 +6,7 @@ it gets, with the move there, is made one at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from harmony_compiler.store.registry import Entry, Weights, dependents, entry_at, write_manifest
+from harmony_compiler.store.registry import MANIFEST, Entry, Weights, dependents, entry_at, write_manifest
 from harmony_grammar.records import replace
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import growing, settle, sweep, to_disk
+from harmony_runtime.folders import SUMS, faults_of, growing, seal, seal_anew, settle, sweep, to_disk
 from harmony_runtime.watch import Saved
 
 IfExists = Literal["error", "rename", "overwrite"]
@@ -51,29 +51,32 @@ def save(
     write_model: Callable[[Path], Written],
     *,
     merge: bool = False,
-    placed: Callable[[Path, Path], None] = lambda folder, place: None,
+    placed: Callable[[Path, Path], Sequence[str]] = lambda folder, place: (),
 ) -> Saved:
-    """Put a model under a key: `write_model` fills a folder, the manifest is written last.
+    """Put a model under a key: `write_model` fills a folder, the manifest is written last, and the folder
+    sealed.
 
     A key that already holds this very model is left as it is. `placed` is called with the folder and the
-    place that it will move to, which is known last of all.
+    place that it will move to, which is known last of all, and gives the files that it rewrote.
     """
     root = root.absolute()
-    if kept := _kept(root, entry, if_exists, merge):
-        return kept
+    if there := kept(root, entry.key, entry.identity, if_exists, merge):
+        return there
     refuse_if_taken(root, entry.key, entry.identity, if_exists, merge=merge)
     with growing(root) as folder:
         written = write_model(folder)
         write_manifest(folder, replace(entry, weights=written.weights, base=written.base))
+        seal(folder)
         to_disk(folder)  # which takes time, and nobody waits for it
         with _deciding(root):
             sweep(root, ABANDONED)
-            if kept := _kept(root, entry, if_exists, merge):  # another run was faster
-                return kept
+            if there := kept(root, entry.key, entry.identity, if_exists, merge):  # another run was faster
+                return there
             refuse_if_taken(root, entry.key, entry.identity, if_exists, merge=merge)
             replaced = if_exists == "overwrite"
             key = next(key for key in _names(entry.key, if_exists) if replaced or not (root / key).exists())
-            placed(folder, root / key)
+            for file in placed(folder, root / key):
+                seal_anew(folder, file)
             to_disk(folder)
             settle(folder, root / key, replace=replaced)
     return Saved(key, root / key)
@@ -84,12 +87,12 @@ def _names(key: str, if_exists: IfExists) -> Iterator[str]:
     return chain([key], (f"{key}-{number}" for number in count(2)) if if_exists == "rename" else [])
 
 
-def _kept(root: Path, entry: Entry, if_exists: IfExists, merge: bool) -> Saved | None:
-    """Where this very model stands already, before the first key that is free."""
-    for key in _names(entry.key, if_exists):
+def kept(root: Path, wanted: str, identity: str, if_exists: IfExists, merge: bool) -> Saved | None:
+    """Where this very model stands already: under the key that is `wanted`, or before the first free one."""
+    for key in _names(wanted, if_exists):
         if not (root / key).exists():
             break
-        if not taken(root, key, entry.identity, merge):
+        if not taken(root, key, identity, merge):
             return Saved(key, root / key)
     return None
 
@@ -105,6 +108,25 @@ def _deciding(root: Path) -> Iterator[None]:
             "then go on with `resume`",
             exit_code=2,
         ) from fault
+
+
+def refuse_damaged(root: Path, entry: Entry, hash_of: Callable[[Path], str], place: str = "") -> None:
+    """Refuse a model that is not as it was saved; `hash_of` gives the hash of a file, `place` is where the
+    recipe names the model. Earlier versions sealed nothing.
+
+    Raises:
+        RunFailed: it is damaged.
+    """
+    folder = root / entry.key
+    fault = faults_of(folder, hash_of) if (folder / SUMS).exists() else ""
+    if not fault and not entry.identity:
+        fault = f"its manifest `{MANIFEST}` cannot be read, or a later version of Harmony wrote it"
+    if fault:
+        raise RunFailed(
+            f"{place}the model `{entry.key}` in the registry {root} is damaged: {fault}. Put that file back "
+            f"as it was, or remove the model with `harmonyc models rm {entry.key}` and save it anew",
+            exit_code=2,
+        )
 
 
 def refuse_if_taken(

@@ -9,10 +9,11 @@ from pathlib import Path
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.context import Context
+from harmony_runtime.drift import Drift
 from harmony_runtime.interrupts import Interrupts
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.runfolder import RunFolder
-from harmony_runtime.watch import Number, Watcher
+from harmony_runtime.watch import Watcher
 
 
 @dataclass(frozen=True)
@@ -40,5 +41,4 @@ class Run(Desk):
     folder: RunFolder
     context: Context
     interrupts: Interrupts
-    conditions: dict[str, Number | str]
-    """What must be equal where a stage goes on inside: world size and versions."""
+    drift: Drift

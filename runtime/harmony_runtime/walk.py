@@ -9,8 +9,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,32 +18,30 @@ from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import RegistryRows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.identity import digest_of, identities
+from harmony_compiler.graph.identity import Meanings, digest_of, meanings
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_compiler.store.registry import Entry, entry_at
-from harmony_grammar.diagnostics import Diagnostic
-from harmony_runtime import evaluation
+from harmony_runtime import evaluation, reuse, space, trackers
 from harmony_runtime import registry as saved_models
 from harmony_runtime.algorithms.loop import Stage
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.context import Context
 from harmony_runtime.data.rows.sources import registered
+from harmony_runtime.drift import Drift, machine, versions
 from harmony_runtime.evaluation import Evaluation
-from harmony_runtime.failures import RunFailed, machine_faults, place
-from harmony_runtime.folders import whole
+from harmony_runtime.failures import RunFailed, Together, machine_faults, place
 from harmony_runtime.interrupts import Interrupts
 from harmony_runtime.lineage import Lineages, data_hash, parent_of
 from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.rooms import Run
-from harmony_runtime.runfolder import RunFolder
-from harmony_runtime.watch import Evaluations, Measured, Number, Saved, Silent, StageSummary, Summary, Watcher
-
-LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors", "harmony-dsl")
+from harmony_runtime.runfolder import RunFolder, stage_facts
+from harmony_runtime.training import train
+from harmony_runtime.watch import Evaluations, Measured, Saved, Silent, StageSummary, Summary, Watcher
 
 
 class Walk:
@@ -60,7 +57,10 @@ class Walk:
         registry: Path,
         cache: Path,
         interrupts: Interrupts,
+        reused: Path | None = None,
+        allow_drift: bool = False,
     ) -> None:
+        """`reused` is another run's folder, whose finished stages are taken over."""
         self._started = perf_counter()
         self._graph = graph
         self._folder = folder
@@ -68,18 +68,16 @@ class Walk:
         self._context = context
         self._contents: dict[str, str] = {}
         self._hashes = Hashes(cache / HASHES)
-        self._identities = self._identify()
+        self._reused = reused
+        self._elsewhere: dict[Ref, Path] = {}
         self._stages = [ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm)]
         self._evaluations = [ref for ref, node in graph.nodes.items() if isinstance(node, Compare)]
         self._saves = [(ref, node) for ref, node in graph.nodes.items() if isinstance(node, Save)]
+        found = self._identify()
+        self._identities = found.identities
         self._names = _names(graph, [*self._stages, *self._evaluations])
         self._places = {ref: folder.stage(self._identities[ref]) for ref in self._stages}
         blueprints = Blueprints(graph, self._places, registry)
-        conditions: dict[str, Number | str] = {
-            "world_size": context.world_size,
-            "shard": context.shard,
-            **_versions(),
-        }
         speaking = watcher if context.is_main else Silent()
         self._run = Run(
             graph=graph,
@@ -90,33 +88,37 @@ class Walk:
             folder=folder,
             context=context,
             interrupts=interrupts,
-            conditions=conditions,
+            drift=Drift(graph, found, machine(context), allow_drift, folder, context, speaking),
         )
 
     def all(self) -> Summary:
         run, folder = self._run, self._folder
-        folder.note(
-            versions={"python": platform.python_version(), **_versions()},
-            identities=self._identities,
-        )
         run.watcher.run_started(self._graph, folder.path)
+        where = {self._identities[ref]: place(self._graph, ref) for ref in self._stages}
+        self._refuse(lambda: folder.damaged(where))
+        self._refuse_drift()
         stages, evaluations = self._prepare()
-        before = folder.manifest["stages"]
+        folder.keep(self._graph)
         folder.note(
+            versions={"python": platform.python_version(), **versions()},
+            identities=self._identities,
             stages={
-                self._names[ref]: _facts(stages[ref]) if ref in stages else before.get(self._names[ref], {})
+                self._names[ref]: _facts(stages[ref]) if ref in stages else stage_facts(self._finished(ref))
                 for ref in self._stages
-            }
+            },
         )
+        saves = [save for _, save in self._saves]
+        self._refuse(lambda: space.faults_of(run, stages.values(), saves, self._registry))
         self._context.wait()  # all have read the folder and the registry
         run.interrupts.join(self._context)
+        self._take_over()
         trained = tuple(self._stage(ref, stages.pop(ref, None)) for ref in self._stages)
         saved = self._save()
         evaluated = self._evaluate(evaluations, saved)
         return Summary(folder.path, trained, saved, evaluated, perf_counter() - self._started)
 
-    def _identify(self) -> dict[Ref, str]:
-        """The identities; a registry's key stands for what it held when the run first started."""
+    def _identify(self) -> Meanings:
+        """What the graph computes; a registry's key stands for what it held when the run first started."""
         graph = self._graph
         held: dict[str, str] = self._folder.manifest["registry"]
 
@@ -137,11 +139,12 @@ class Walk:
                     raise RunFailed(
                         f"{place(graph, ref)}the registry {self._registry} has no key `{node.key}`"
                     )
+                saved_models.refuse_damaged(self._registry, entry, self._hashes.of, place(graph, ref))
                 self._folder.manifest["parents"].setdefault(node.key, parent_of(entry))
             if isinstance(node, RegistryRows):
                 registered(self._registry.parent / "datasets", node.key, place(graph, ref))
-        found = identities(graph, content, self._registry)
-        if any(other != found for other in self._context.gather([found])):
+        found = meanings(graph, content, self._registry)
+        if any(other != found.identities for other in self._context.gather([found.identities])):
             raise RunFailed(
                 "the processes of this run have different recipes or files before them: give all of them the "
                 "same",
@@ -149,9 +152,48 @@ class Walk:
             )
         return found
 
+    def _refuse(self, look: Callable[[], list[str]]) -> None:
+        """Refuse what the main process finds wrong with the disks."""
+        with machine_faults("looking at the disks"):
+            found = look() if self._context.is_main else []
+        (found, *_) = self._context.gather([found])
+        if found:
+            raise RunFailed(*found, exit_code=2)
+
+    def _refuse_drift(self) -> None:
+        """Find what is finished elsewhere, and refuse what cannot go on."""
+        for ref in self._stages:
+            if self._context.is_main and self._places[ref].is_dir():  # a crash may have come between the two
+                left = self._folder.checkpoint(self._names[ref], self._identities[ref])
+                shutil.rmtree(left, ignore_errors=True)
+        if self._reused is not None and self._context.is_main:
+            with machine_faults(f"reading what is finished in {self._reused}"):
+                for ref in self._unfinished():
+                    if (folder := reuse.finished(self._reused, self._identities[ref])) is not None:
+                        self._elsewhere[ref] = folder
+        (self._elsewhere, *_) = self._context.gather([self._elsewhere])
+        if self._reused is not None and not self._elsewhere and self._unfinished():
+            self._run.watcher.note(f"{self._reused} has finished no stage that this run trains")
+        self._run.drift.refuse({ref: (self._names[ref], self._identities[ref]) for ref in self._unfinished()})
+
+    def _unfinished(self) -> list[Ref]:
+        """The stages that neither this run's folder holds nor the one that is reused."""
+        return [ref for ref in self._stages if not self._finished(ref).is_dir()]
+
+    def _finished(self, ref: Ref) -> Path:
+        """Where the model of a stage stands, or will."""
+        return self._elsewhere.get(ref, self._places[ref])
+
+    def _take_over(self) -> None:
+        for ref, folder in self._elsewhere.items():
+            if self._context.is_main and not self._places[ref].is_dir():
+                with machine_faults(f"taking over `{self._names[ref]}`"):
+                    reuse.take_over(folder, self._places[ref])
+        self._context.wait()
+
     def _prepare(self) -> tuple[dict[Ref, Stage[Any]], dict[Ref, Evaluation]]:
         """Check everything that needs no weights, for what is not finished."""
-        faults = _Faults()
+        faults = Together()
         for ref, save in self._saves:
             with faults:
                 drawn = self._run.blueprints.of(save.model)
@@ -162,11 +204,12 @@ class Walk:
             with faults:
                 self._refuse_collision(ref, save)
         stages: dict[Ref, Stage[Any]] = {}
-        for ref in self._stages:
-            if not self._places[ref].is_dir():
-                with faults, machine_faults("reading data"):
-                    prepare = TRAININGS[type(self._graph.nodes[ref])].prepare
-                    stages[ref] = prepare(self._run, ref, self._names[ref], self._identities[ref])
+        for ref in self._unfinished():
+            with faults:
+                trackers.refuse_missing(self._run, ref)
+            with faults, machine_faults("reading data"):
+                prepare = TRAININGS[type(self._graph.nodes[ref])].prepare
+                stages[ref] = prepare(self._run, ref, self._names[ref], self._identities[ref])
         evaluations: dict[Ref, Evaluation] = {}
         for ref in self._evaluations:
             if self._measured(ref) is None:
@@ -207,37 +250,13 @@ class Walk:
         one that differs in nothing but where and how it computes."""
         name, identity, node = self._names[ref], self._identities[ref], self._graph.nodes[ref]
         if stage is None or self._places[ref].is_dir():
-            self._run.watcher.note(f"`{name}` is finished in {self._folder.path}, and its model is reused")
+            where = self._folder.path if ref not in self._elsewhere else self._reused
+            self._run.watcher.note(f"`{name}` is finished in {where}, and its model is reused")
             facts = self._folder.manifest["stages"][name]
             return StageSummary(
                 name, node.constructor, identity, facts["steps"], facts["rows"], {}, 0.0, reused=True
             )
-        run, context = self._run, self._context
-        started = perf_counter()
-        with machine_faults(f"training `{name}`"):
-            trained = TRAININGS[type(node)].train(run, stage)
-            with run.interrupts.held():
-                tensors = weights.gathered(trained.model, keep=context.is_main)
-                if context.is_main:
-                    with whole(self._places[ref]) as growing:
-                        blueprint, at = run.blueprints.of(ref), self._places[ref]
-                        weights.write(trained.model, blueprint, growing, at, tensors=tensors)
-                    shutil.rmtree(self._folder.checkpoint(name, identity), ignore_errors=True)
-                context.wait()
-        run.interrupts.check()
-        context.free()
-        seconds = perf_counter() - started
-        run.watcher.stage_finished(name, seconds)
-        return StageSummary(
-            name,
-            node.constructor,
-            identity,
-            stage.steps,
-            stage.counts["rows"],
-            trained.metrics,
-            seconds,
-            reused=False,
-        )
+        return train(self._run, stage)
 
     def _save(self) -> dict[str, Saved]:
         run, saved = self._run, dict[str, Saved]()
@@ -261,7 +280,7 @@ class Walk:
             stage=self._graph.stage_name(save.model),
             created=saved_models.now(),
             file=Path(origin.file).name if origin else "",
-            harmony=str(self._run.conditions["harmony-dsl"]),
+            harmony=versions()["harmony-dsl"],
             graph=digest_of(self._graph, self._identities),
             data=data_hash(lineage),
             lineage=lineage,
@@ -322,30 +341,6 @@ class Walk:
         return {field: list(texts) for field, texts in origin.entries.items()} if origin else {}
 
 
-class _Faults:
-    """Lets checks fail one by one, so that their faults come out together."""
-
-    def __init__(self) -> None:
-        self._faults: list[Diagnostic | str] = []
-        self._exit_code = 0
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, raised: BaseException | None, __: object) -> bool:
-        if not isinstance(raised, RunFailed):
-            return False
-        # Two stages over one faulty dataset or model find the same.
-        said = {str(RunFailed(fault)) for fault in self._faults}
-        self._faults += [fault for fault in raised.faults if str(RunFailed(fault)) not in said]
-        self._exit_code = max(self._exit_code, raised.exit_code)
-        return True
-
-    def raise_any(self) -> None:
-        if self._faults:
-            raise RunFailed(*self._faults, exit_code=self._exit_code)
-
-
 def _facts(stage: Stage[Any]) -> dict[str, Any]:
     """What the manifest keeps of a stage."""
     return {"identity": stage.identity, "steps": stage.steps, "seed": stage.node.seed, **stage.counts}
@@ -366,13 +361,3 @@ def _names(graph: Graph, refs: list[Ref]) -> dict[Ref, str]:
     names = {ref: graph.stage_name(ref) for ref in refs}
     often = Counter(names.values())
     return {ref: name if often[name] == 1 else f"{name}.{ref}" for ref, name in names.items()}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "not installed"
-    return found

@@ -129,8 +129,9 @@ def _fields_of_settings(cls: type[Constructor]) -> set[str]:
     """`sampling.temperature`, `model.tp`: of a field that holds settings or a model, their fields."""
     found: set[str] = set()
     for spec in schema(cls).values():
-        if isinstance(spec.type, SettingsType):
-            found.update(f"{spec.name}.{name}" for name in schema(catalogue.class_of(spec.type.name)))
+        for option in options_of(spec.type):
+            if isinstance(option, SettingsType):
+                found.update(f"{spec.name}.{name}" for name in schema(catalogue.class_of(option.name)))
         if spec.type == MODEL:
             found.update(f"{spec.name}.{name}" for name in schema(LoadSettings))
     return found

@@ -523,6 +523,16 @@ def test_metrics_and_validation_meet_their_rows_too() -> None:
     )
     held += "\n"
     assert codes(check_text(replaced(REINFORCED, ("  steps = 3", held + "  steps = 3")))) == ["E0512"]
+    # Without a grader of its own, that of the stage grades its answers.
+    own = replaced(held, (", grader = right", ""))
+    assert codes(check_text(replaced(REINFORCED, ("  steps = 3", own + "  steps = 3")))) == ["E0512"]
+
+
+def test_what_imitates_is_graded_on_the_rows_of_its_validation_only() -> None:
+    own = '{ path = "held.jsonl", completion = none, metadata = { hint = "{{ answer }}" } }'
+    held = f"  validation {{ dataset = sums {own}, grader = words(metadata.hint) }}\n"
+    held += "  metrics = [words(metadata.hint)]\n"
+    assert codes(check_text(replaced(GOOD, ("  steps = 3", held + "  steps = 3")))) == []
 
 
 def test_a_mixture_has_what_all_its_parts_have() -> None:

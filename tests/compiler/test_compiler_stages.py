@@ -314,6 +314,8 @@ STOPS = [
     ("validation_reward", "E0416"),
     ("validaton_loss", "E0416"),
     ("reward", "E0416"),
+    ("lr", "E0416"),
+    ("validation_grade/right", "E0416"),
 ]
 
 
@@ -323,6 +325,72 @@ def test_an_early_stop_watches_a_metric_of_its_stage(metric: str, code: str) -> 
     assert codes(check_text(replaced(GOOD, ("steps = 3", stop)))) == ["E0414"]
     watched = HELD + replaced(GOOD, ("steps = 3", f"{stop}\n  validation {{ dataset = held }}"))
     assert codes(check_text(watched)) == [code] * bool(code)
+
+
+GRADED_STOPS = [
+    ("validation_reward", ""),
+    ("validation_grade/right", ""),
+    ("validation_completion_tokens", "E0416"),
+    ("grade/right", ""),
+    ("reward", ""),
+    ("kl", ""),
+    ("validation_loss", "E0416"),
+    ("epoch", "E0416"),
+]
+
+
+@pytest.mark.parametrize(("metric", "code"), GRADED_STOPS)
+def test_an_early_stop_watches_a_grade(metric: str, code: str) -> None:
+    held = 'validation { dataset = asked { path = "held.jsonl" } }'
+    stop = f'steps = 3\n  {held}\n  early_stop {{ metric = "{metric}", patience = 2 }}'
+    assert codes(check_text(replaced(REINFORCED, ("steps = 3", stop)))) == [code] * bool(code)
+    # A stage that draws no completions has the grades of its validation alone.
+    held = "validation { dataset = held { completion = none }, grader = words(completion) }"
+    stop = f'steps = 3\n  {held}\n  early_stop {{ metric = "{metric}", patience = 2 }}'
+    unknown = code or ("" if metric.startswith("validation") else "E0416")
+    assert codes(check_text(HELD + replaced(GOOD, ("steps = 3", stop)))) == [unknown] * bool(unknown)
+
+
+def test_a_distance_that_nobody_measures_cannot_be_watched() -> None:
+    held = 'validation { dataset = asked { path = "held.jsonl" } }'
+    stop = f'steps = 3\n  kl_beta = 0\n  {held}\n  early_stop {{ metric = "kl", patience = 2 }}'
+    assert codes(check_text(replaced(REINFORCED, ("steps = 3", stop)))) == ["E0416"]
+
+
+EVERY = [("5", ""), ("20%", ""), ("5min", "E0406")]
+
+
+@pytest.mark.parametrize(("every", "code"), EVERY)
+def test_no_clock_decides_when_a_stage_ends(every: str, code: str) -> None:
+    stop = 'early_stop { metric = "loss", patience = 2 }'
+    watched = f"steps = 3\n  validation {{ dataset = held, every = {every} }}"
+    assert codes(check_text(HELD + replaced(GOOD, ("steps = 3", watched)))) == []
+    text = HELD + replaced(GOOD, ("steps = 3", f"{watched}\n  {stop}"))
+    assert codes(check_text(text)) == [code] * bool(code)
+
+
+@pytest.mark.parametrize("field", ["metrics = [words(completion)]", "log_samples = 2"])
+def test_what_needs_completions_needs_a_grader_that_asks_for_them(field: str) -> None:
+    alone = replaced(GOOD, ("steps = 3", f"steps = 3\n  {field}"))
+    assert codes(check_text(alone)) == ["E0414"]
+    held = "validation {{ dataset = held{} }}"
+    unasked = replaced(alone, ("steps = 3", f"steps = 3\n  {held.format('')}"))
+    assert codes(check_text(HELD + unasked)) == ["E0414"]
+    asked = held.format(" { completion = none }, grader = words(completion)")
+    assert codes(check_text(HELD + replaced(alone, ("steps = 3", f"steps = 3\n  {asked}")))) == []
+    assert codes(check_text(replaced(REINFORCED, ("steps = 3", f"steps = 3\n  {field}")))) == []
+
+
+def test_prompts_of_a_validation_have_room_for_their_answers() -> None:
+    def held(split: str) -> str:
+        validation = f'validation {{ dataset = asked {{ path = "long.jsonl", {split} }} }}'
+        return replaced(REINFORCED, ("steps = 3", f"steps = 3\n  {validation}"))
+
+    line = '{{"question": "{}", "answer": "1"}}\n'
+    Path("long.jsonl").write_text(line.format("1") + line.format("1" * 500), encoding="utf-8")
+    assert codes(check_text(held('split = "train[:1]"'))) == []
+    assert codes(check_text(held('split = "train"'))) == ["E0702"]
+    assert codes(check_text(held('on_too_long = "truncate"'))) == ["E0702", "E0513"]
 
 
 # --- mixtures -------------------------------------------------------------------------------------------

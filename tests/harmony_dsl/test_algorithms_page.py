@@ -8,8 +8,9 @@ import pytest
 from dsl_support import ROOT
 
 from harmony_compiler.explain.reference import written
-from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.algorithms import Algorithm, Dpo, Grpo, Ppo, Sft
 from harmony_compiler.graph.catalogue import ALGORITHMS, class_of
+from harmony_compiler.graph.measures import GRADED, GRADES, HIGHER, LOWER
 from harmony_compiler.graph.models import ScratchModel
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.settings import Sampling
@@ -61,3 +62,15 @@ def test_the_metrics_of_the_catalogue_are_documented(cls: type[Constructor]) -> 
     cells = re.findall(r"^\| (`.+?`) \| ", table, re.MULTILINE)
     told = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
     assert told - {"stage", "step", "grade/NAME"} == set(cls.measures)
+
+
+def test_what_a_validation_measures_is_documented_and_which_way_is_better() -> None:
+    page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    section = re.split(r"\n##+ ", page.partition("\n### validation\n")[2])[0]
+    told = set(re.findall(r"^\| `(validation_.+?)` \| ", section, re.MULTILINE))
+    assert told == {*GRADED, "validation_grade/NAME", *(name for cls in (Sft, Dpo) for name in cls.validates)}
+    for way, metrics in (("higher", {*HIGHER, *(f"{start}NAME" for start in GRADES)}), ("lower", LOWER)):
+        (row,) = re.findall(rf"^\| {way} \| (.+) \|$", section, re.MULTILINE)
+        assert set(re.findall(r"`([^`]+)`", row)) == set(metrics)
+    measured = {name for cls in (Sft, Dpo, Grpo, Ppo) for name in (*cls.measures, *cls.validates)}
+    assert measured | set(GRADED) >= HIGHER | LOWER

@@ -172,7 +172,7 @@ USAGE = {
         ("check", "x", "--fromat", "json"),
         "there is no option `--fromat`; did you mean `--format`?",
     ),
-    "later option of one command": (("run", "x", "--max-time=1h"), "`--max-time` is not supported yet"),
+    "later option of one command": (("plan", "x", "--graph"), "`--graph` is not supported yet"),
     "second file": (("plan", "x", "y"), "`y` is one file too many"),
     "no value": (("check", "x", "--set", "seed"), "`--set seed` is not of the form `--set NAME=VALUE`"),
     "no number": (("plan", "x", "--num-processes", "two"), "`two` is not a whole number above 0"),

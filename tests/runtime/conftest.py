@@ -27,8 +27,8 @@ def train(tmp_path: Path, registry: Path) -> Train:
     """Run a graph in the folder `out` of the test's own folder."""
     from harmony_runtime.executor import run
 
-    def call(graph: Graph, out: str = "out", *, watcher: Any = None, resume: bool = False) -> Summary:
-        return run(graph, tmp_path / out, watcher=watcher or Silent(), registry=registry, resume=resume)
+    def call(graph: Graph, out: str = "out", *, watcher: Any = None, **options: Any) -> Summary:
+        return run(graph, tmp_path / out, watcher=watcher or Silent(), registry=registry, **options)
 
     return call
 

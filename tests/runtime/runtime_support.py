@@ -19,6 +19,8 @@ from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.files import content_hash
+from harmony_runtime import checkpoints
+from harmony_runtime.background import Background
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.rooms import Desk
 from harmony_runtime.watch import Silent, Summary, Watcher
@@ -106,6 +108,16 @@ def weights_in(folder: Path) -> dict[str, torch.Tensor]:
 def same(one: Path, other: Path) -> bool:
     a, b = weights_in(one), weights_in(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rooms_in(run: Path) -> dict[str, Any]:
+    """What the newest checkpoint of the one unfinished stage of a run holds, room by room."""
+    (stage,) = (run / "checkpoints").iterdir()
+    tree, damaged = checkpoints.Series(stage, 1, Background()).newest()
+    assert tree is not None
+    assert not damaged
+    rooms: dict[str, Any] = tree["rooms"]
+    return rooms
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -350,5 +350,5 @@ def test_dropout_is_the_trained_model_s_alone(train: Train, tmp_path: Path) -> N
 
 
 def test_what_is_not_finite_ends_the_stage(train: Train) -> None:
-    with pytest.raises(RunFailed, match="was not applied"):
+    with pytest.raises(RunFailed, match="were not applied"):
         train(preferring(lr=1e8, max_grad_norm=1e9, steps=6))

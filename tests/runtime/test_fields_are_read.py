@@ -14,7 +14,7 @@ from harmony_runtime.algorithms import reinforced
 from harmony_runtime.algorithms.table import TRAININGS
 
 ALGORITHMS = sorted(TRAININGS, key=lambda cls: cls.constructor)
-SHARED = ("optimiser.py", "reinforced.py")
+SHARED = ("../trackers.py", "keeper.py", "loop.py", "optimiser.py", "reinforced.py", "validation.py")
 """What every algorithm, or several of them, go through."""
 
 STEPS = {"epochs", "steps", "max_num_ppo_steps", "samples_per_batch", "completions_per_sample"}

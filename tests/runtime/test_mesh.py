@@ -14,12 +14,15 @@ from preference_support import preferring
 from processes_support import work
 from reinforcement_support import reinforcing
 from rollout_support import blueprint_of
-from runtime_support import MODEL, STAGE, graph_of, read_lines, tiny, training, weights_in
+from runtime_support import MODEL, STAGE, graph_of, read_lines, sums, tiny, training, weights_in
 from test_evaluation import comparing
 from test_ppo import practised
+from validation_support import HELD, HELD_OUT, held_out
 
 from harmony_compiler.graph.graph import Graph, Launch
-from harmony_compiler.graph.settings import Lora
+from harmony_compiler.graph.measures import Validation
+from harmony_compiler.graph.node import Node
+from harmony_compiler.graph.settings import EarlyStop, Lora
 from harmony_grammar import records
 from harmony_runtime import cuts
 from harmony_runtime.algorithms.gradients import Gradients
@@ -27,12 +30,19 @@ from harmony_runtime.context import Context
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import spreading, weights
+from harmony_runtime.pulse import Pulse
 
 SHAPE: dict[str, Any] = {"hidden_size": 32, "heads": 4, "kv_heads": 2, "mlp_size": 64, "layers": 2}
 NARROW = 48
 """Tokens in a micro-batch, so that a step takes several, and copies not equally many."""
 
 Jobs = dict[str, Graph]
+
+PATIENT = EarlyStop(metric="validation_loss", patience=9)
+
+
+def measured(graph: Graph, rows: Node, **stage: Any) -> Graph:
+    return held_out(graph, rows, validation=Validation(dataset=HELD, every=2), **stage)
 
 
 def jobs(**load: Any) -> Jobs:
@@ -47,11 +57,16 @@ def jobs(**load: Any) -> Jobs:
     report |= {MODEL: model(), STAGE: records.replace(report[STAGE], steps=20)}
     return {
         "sft": training(model(), **many),
-        "sft-narrow": training(narrow, **many),
-        "sft-stopped": training(narrow, **many),
-        "sft-llama": training(model(architecture="llama", tied=False), **many),
-        "dpo": preferring(narrow, **many),
-        "grpo": reinforcing(narrow, kl_beta=0.02, samples_per_mini_batch=4, steps=3),
+        "sft-narrow": measured(training(narrow, **many), HELD_OUT["sft"], early_stop=PATIENT),
+        "sft-stopped": measured(training(narrow, **many), HELD_OUT["sft"], early_stop=PATIENT),
+        # Fewer rows than copies.
+        "sft-llama": measured(
+            training(model(architecture="llama", tied=False), **many), sums(items=({"q": "1+1", "a": "2"},))
+        ),
+        "dpo": measured(preferring(narrow, **many), HELD_OUT["dpo"]),
+        "grpo": measured(
+            reinforcing(narrow, kl_beta=0.02, samples_per_mini_batch=4, steps=3), HELD_OUT["prompts"]
+        ),
         "ppo": practised(
             model(max_batch_tokens=64), kl_beta=0.02, samples_per_mini_batch=4, max_num_ppo_steps=3
         ),
@@ -114,6 +129,8 @@ def test_a_run_goes_as_it_goes_alone(way: str, done: Callable[[str], Path], star
         the_same_steps(alone / job, shared / job)
         one, other = model_in(alone, job), model_in(shared, job)
         assert distance(one, other, start["llama" if "llama" in job else "qwen3"]) < 1e-3, job
+        held = [name for name in read_lines(shared / job / "metrics.jsonl")[-1] if "validation" in name]
+        assert bool(held) == (job not in ("sft", "ppo")), job
         the_same_kind_of_files(one, other)
     for whole in ("sft-narrow", "ppo"):
         the_same_bits(shared, whole, whole.partition("-")[0] + "-stopped")
@@ -186,6 +203,7 @@ class Process:
     def __init__(self, rank: int = 0, world_size: int = 2, *, shard: bool = False) -> None:
         self.rank, self.world_size, self.shard = rank, world_size, shard
         self.others: list[Any] = []
+        self.pulse = Pulse()
 
     def gather(self, items: list[Any]) -> list[Any]:
         return [*items, *self.others]

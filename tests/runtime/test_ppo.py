@@ -19,6 +19,7 @@ from runtime_support import (
     Train,
     graph_of,
     read_lines,
+    rooms_in,
     same,
     sums,
     tiny,
@@ -33,7 +34,6 @@ from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import AdamW, Constant, Linear, Sampling
 from harmony_compiler.graph.values import Percent
-from harmony_runtime import checkpoints
 from harmony_runtime import context as streams
 from harmony_runtime.algorithms import reinforced
 from harmony_runtime.data.order import mini_batches
@@ -250,7 +250,7 @@ def test_the_updates_of_steps_are_those_worked_out_by_hand(
     answered = record(monkeypatch)
     with pytest.raises(Interrupted):
         train(graph, watcher=Told(2))
-    tree = checkpoints.load(next((tmp_path / "out" / "checkpoints").iterdir()))
+    tree = rooms_in(tmp_path / "out")
 
     node = graph.nodes[STAGE]
     assert isinstance(node, Ppo)
@@ -350,9 +350,7 @@ def test_how_an_update_is_cut_changes_rounding_only(train: Train, tmp_path: Path
     for name, budget in (("whole", 4096), ("cut", 20)):
         with pytest.raises(Interrupted):
             train(practised(tiny(max_batch_tokens=budget), **settings), name, watcher=Told(1))
-    whole, cut = (
-        checkpoints.load(next((tmp_path / name / "checkpoints").iterdir())) for name in ("whole", "cut")
-    )
+    whole, cut = (rooms_in(tmp_path / name) for name in ("whole", "cut"))
     for room in ("model", "critic"):
         for name, tensor in whole[room].items():
             torch.testing.assert_close(tensor, cut[room][name], rtol=0, atol=2e-5)
@@ -363,11 +361,11 @@ def test_while_the_critic_warms_up_the_policy_stays_as_it_is(train: Train, tmp_p
     stage = {"value_warmup": Percent(25), "schedule": Linear(), "lr_policy": 4e-3, "lr_value": 6e-3}
     with pytest.raises(Interrupted):
         train(practised(**stage), watcher=Told(2))
-    tree = checkpoints.load(next((tmp_path / "out" / "checkpoints").iterdir()))
+    tree = rooms_in(tmp_path / "out")
     begun = dict(weights.load(blueprint_of(tiny())).named_parameters())
     assert tree["model"].keys() == begun.keys()
     assert all(torch.equal(tree["model"][name], held) for name, held in begun.items())
-    assert tree["optimiser"] == {}
+    assert tree["optimiser"]["moments"] == {}
     critic = dict(heads.critic(blueprint_of(tiny()), 7).named_parameters())
     assert not any(torch.equal(tree["critic"][name], held) for name, held in critic.items())
 
@@ -423,7 +421,7 @@ def test_where_no_grader_applies_nothing_is_learned(train: Train, tmp_path: Path
     for sample in samples_of(tmp_path / "out"):
         assert sample["reward"] is None
         assert sample["value"] == sample["advantage"] == 0
-    tree = checkpoints.load(next((tmp_path / "out" / "checkpoints").iterdir()))
+    tree = rooms_in(tmp_path / "out")
     for room, begun in (
         ("model", weights.load(blueprint_of(tiny()))),
         ("critic", heads.critic(blueprint_of(tiny()), 7)),
@@ -451,7 +449,7 @@ def test_a_critic_over_an_adapter_trains_that_and_its_head(train: Train, tmp_pat
     train(graph, "straight")
     with pytest.raises(Interrupted):
         train(graph, watcher=Told(3))
-    tree = checkpoints.load(next((tmp_path / "out" / "checkpoints").iterdir()))
+    tree = rooms_in(tmp_path / "out")
     for room, others in (("model", set()), ("critic", {"head.weight", "head.bias"})):
         assert {name for name in tree[room] if "lora_" not in name} == others
         assert any("lora_" in name for name in tree[room])
@@ -501,5 +499,5 @@ def test_only_the_policy_remains(train: Train, tmp_path: Path, registry: Path) -
 
 def test_a_loss_that_is_not_finite_names_the_rate(train: Train) -> None:
     with pytest.raises(RunFailed, match="`lr_value`") as caught:
-        train(practised(lr_value=1e30, max_num_ppo_steps=3, value_warmup=2, clip_range_value=None))
+        train(practised(lr_value=1e30, max_num_ppo_steps=6, value_warmup=2, clip_range_value=None))
     assert caught.value.exit_code == 1

@@ -28,9 +28,10 @@ class Other:
     """Stands for a second process, which got the signals that are set."""
 
     world_size = 2
+    is_main = True
 
     def __init__(self) -> None:
-        self.got = [0.0, 0.0]
+        self.got = [0.0, 0.0, 0.0]
 
     def sum(self, values: Sequence[float]) -> list[float]:
         return [mine + other for mine, other in zip(values, self.got, strict=True)]
@@ -41,7 +42,7 @@ def test_a_signal_that_another_process_got_stops_this_one() -> None:
     with Interrupts() as interrupts:
         interrupts.join(other)  # type: ignore[arg-type]
         assert not interrupts.asked()
-        other.got = [0.0, 1.0]
+        other.got = [0.0, 1.0, 0.0]
         assert interrupts.asked()
         with pytest.raises(Stop) as caught:
             interrupts.check()

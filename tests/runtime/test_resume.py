@@ -30,6 +30,7 @@ from runtime_support import (
 from harmony_compiler.graph.outputs import Save
 from harmony_runtime import checkpoints
 from harmony_runtime.failures import Interrupted, RunFailed
+from harmony_runtime.folders import seal
 from harmony_runtime.interrupts import Interrupts, Stop
 from harmony_runtime.watch import Silent
 
@@ -104,7 +105,7 @@ def test_a_signal_waits_for_the_end_of_a_step_and_a_second_one_does_not() -> Non
 def test_a_step_that_was_torn_apart_is_not_kept(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(*_: object) -> None:
+    def twice(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -201,14 +202,12 @@ def test_a_finished_run_resumed_trains_nothing(train: Train) -> None:
 def test_other_versions_do_not_go_on_inside_a_stage(train: Train, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(training(), watcher=Told(stop_at=2))
-    (state,) = (tmp_path / "out" / "checkpoints").glob("*/state.json")
+    (state,) = (tmp_path / "out" / "checkpoints").glob("*/2/state.json")
     state.write_text(state.read_text().replace(torch.__version__, "1.0"))
-    with pytest.raises(RunFailed, match=r"torch was 1\.0, is 2.*or remove") as caught:
+    seal(state.parent)
+    with pytest.raises(RunFailed, match=r"torch was 1\.0, is 2") as caught:
         train(training(), resume=True)
     assert caught.value.exit_code == 2
-    state.write_text("{")
-    with pytest.raises(RunFailed, match="is damaged"):
-        train(training(), resume=True)
 
 
 def test_a_used_folder_is_refused(train: Train, tmp_path: Path, refused: Any) -> None:

@@ -30,7 +30,6 @@ from harmony_compiler.graph.models import LocalModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Column
 from harmony_runtime.algorithms.optimiser import Optimiser
-from harmony_runtime.failures import RunFailed
 from harmony_runtime.models.chars import chars_tokenizer
 
 MARKS = ["<pad>", "<unk>", "<bos>", "<eos>", "<system>", "<user>", "<assistant>", "\n"]
@@ -189,7 +188,8 @@ def test_metrics_hold_only_what_the_recipe_determines(train: Train, tmp_path: Pa
     lines = read_lines(tmp_path / "out" / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3]  # ten rows by four
     assert list(lines[0]) == [
-        *("stage", "step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch")
+        *("stage", "step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch"),
+        "quarantined",
     ]
     assert lines[-1]["epoch"] == 1.2
     timings = read_lines(tmp_path / "out" / "timings.jsonl")
@@ -215,9 +215,11 @@ def test_what_is_not_finite_is_never_applied(loss: float, gradient: float) -> No
     optimiser = Optimiser(model, training().nodes[STAGE], 1.0, 6, "small.recipe:3: ")  # type: ignore[arg-type]
     for p in model.parameters():
         p.grad = torch.full_like(p, gradient)
-    with pytest.raises(RunFailed, match=r"^small.recipe:3: step 1 of 6 has a loss of .* was not applied"):
-        optimiser.update(0, loss)
+    optimiser.update(0, loss, rows=torch.tensor([3, 5]))
     assert torch.equal(model.weight, before)
+    (line,) = optimiser.refused()
+    assert (line["rows"], line["loss"]) == ([3, 5], f"{loss:g}")
+    assert not optimiser.refused()
 
 
 def test_a_step_without_a_token_to_train_on(refused: Any) -> None:

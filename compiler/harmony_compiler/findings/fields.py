@@ -153,12 +153,13 @@ class NeedsField(Diagnostic):
 
 class UnknownMetric(Diagnostic):
     code, slug = "E0416", "unknown-metric"
-    message = "`{stage}` has no metric `{name}`"
-    label = "not a metric of `{stage}`"
+    message = "`{stage}` has no metric `{name}` that can become better"
+    label = "{cause}"
     notes = ("metrics: {known}",)
     help = "did you mean `{suggestion}`?"
     stage: str
     name: str
+    cause: str
     known: str
     suggestion: str = ""
 

@@ -7,26 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from harmony_compiler.graph import equations
-from harmony_compiler.graph.datasets import AnyRows, PreferenceRows, PromptRows, ThreadRows
+from harmony_compiler.graph.datasets import PreferenceRows, PromptRows, ThreadRows
 from harmony_compiler.graph.graders import GraderRef, GraderRefs
+from harmony_compiler.graph.measures import GRADED, NO_CLOCK, UNGRADED, Validation
 from harmony_compiler.graph.models import ModelRef
-from harmony_compiler.graph.node import RECIPE_SEED, Derived, Needs, Node, ReadWith, Rule, Settings, field
+from harmony_compiler.graph.node import RECIPE_SEED, Derived, Needs, Node, ReadWith, Rule, field
 from harmony_compiler.graph.settings import AdamW, Checkpoint, Cosine, EarlyStop, Sampling, Schedule
 from harmony_compiler.graph.types import MODEL, Type
-from harmony_compiler.graph.values import Duration, Percent
-
-
-class Validation(Settings):
-    """Measure the stage on rows that it is not trained on."""
-
-    constructor = "validation"
-    later = True
-
-    dataset: AnyRows = field(doc="rows of the stage's own kind, or prompts for the grader")
-    grader: GraderRef | None = field(None, doc="score answers to the rows; by default the loss is measured")
-    every: int | Percent | Duration = field(
-        Percent(10), at_least=1, doc="steps, share of all steps, or time between two"
-    )
+from harmony_compiler.graph.values import Percent
 
 
 class Algorithm(Node):
@@ -38,7 +26,11 @@ class Algorithm(Node):
     """Fields that the other algorithms have under another name: theirs, and the name here."""
     measures: ClassVar[tuple[str, ...]] = ()
     """The names of its metrics, where they are documented: see docs/run-folder.md."""
-    needs_fields = (Needs("early_stop", "validation", "`patience` counts validations"),)
+    validates: ClassVar[tuple[str, ...]] = GRADED
+    """The names of what a validation without a grader of its own measures."""
+    needs_fields: ClassVar[tuple[Needs, ...]] = (
+        Needs("early_stop", "validation", "`patience` counts validations"),
+    )
 
     epochs: float | None = field(None, above=0, doc="passes over the dataset; fractions allowed")
     schedule: Schedule = field(Cosine(), doc="course of the learning rate")
@@ -47,22 +39,22 @@ class Algorithm(Node):
     max_grad_norm: float = field(1.0, above=0, doc="gradients are scaled down to this norm")
     seed: int = field(RECIPE_SEED, at_least=0, doc="seed of the stage's random streams")
     validation: Validation | None = field(
-        None, role="watching", later=True, doc="rows to measure the stage on, and when"
+        None, role="watching", semantic_with="early_stop", doc="rows to measure the stage on, and when"
     )
     checkpoint: Checkpoint | None = field(
-        None, role="watching", later=True, doc="when the state is kept; by default when the run is stopped"
+        None, role="watching", doc="when the state is kept; by default when the run is stopped"
     )
     early_stop: EarlyStop | None = field(
-        None, later=True, doc="end the stage when a metric does not become better"
+        None, doc="end the stage when a metric does not become better, and yield the best weights"
     )
     metrics: GraderRefs = field(
-        (), role="watching", later=True, doc="graders that are measured and not rewarded"
+        (), role="watching", semantic_with="early_stop", doc="graders that are measured and not rewarded"
     )
     log_samples: int | None = field(
-        None, at_least=0, role="watching", later=True, doc="completions of a step that are kept; default: all"
+        None, at_least=0, role="watching", doc="completions of a step that are kept; default: all"
     )
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = field(
-        (), role="watching", later=True, doc="where else the metrics go"
+        (), role="watching", doc="where else the metrics go"
     )
 
     @property
@@ -170,8 +162,10 @@ class Sft(Stepped):
 
     constructor = "sft"
     formula = equations.SFT
-    rules = (over_ranks("samples_per_batch"),)
-    measures = ("loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch")
+    rules = (over_ranks("samples_per_batch"), NO_CLOCK)
+    needs_fields = (*Stepped.needs_fields, *UNGRADED)
+    validates = ("validation_loss",)
+    measures = ("loss", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch", "quarantined")
 
     model: ModelRef = field(doc="the model to start from")
     dataset: ThreadRows = field(doc="the rows to imitate")
@@ -194,10 +188,12 @@ class Dpo(Stepped):
 
     constructor = "dpo"
     formula = equations.DPO
-    rules = (over_ranks("samples_per_batch"),)
+    rules = (over_ranks("samples_per_batch"), NO_CLOCK)
+    needs_fields = (*Stepped.needs_fields, *UNGRADED)
+    validates = ("validation_loss", "validation_margin", "validation_accuracy")
     measures = (
         *("loss", "reward_chosen", "reward_rejected", "margin", "accuracy", "logprob_chosen"),
-        *("logprob_rejected", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch"),
+        *("logprob_rejected", "lr", "grad_norm", "tokens", "trained_tokens", "rows", "epoch", "quarantined"),
     )
     reads = (ReadWith("label_smoothing", "loss", ("sigmoid",)),)
 
@@ -224,7 +220,7 @@ class Grpo(Stepped):
     measures = (
         *("loss", "reward", "reward_std", "no_signal", "kl", "clipped", "truncated", "completion_tokens"),
         *("entropy", "no_reward", "not_applicable", "failed", "sampler_gap", "lr", "grad_norm", "tokens"),
-        *("trained_tokens", "rows", "completions", "epoch"),
+        *("trained_tokens", "rows", "completions", "epoch", "quarantined"),
     )
     rules = (
         Rule(
@@ -244,6 +240,7 @@ class Grpo(Stepped):
             "leave `temperature` at 1.0",
         ),
         *ONE_PROBABILITY,
+        NO_CLOCK,
     )
 
     model: ModelRef = field(doc="the model to start from")
@@ -296,7 +293,7 @@ class Ppo(Algorithm):
         *("loss_policy", "loss_value", "clipped", "clipped_value", "lr", "lr_value", "grad_norm"),
         *("grad_norm_value", "value", "return", "advantage", "advantage_std", "explained_variance", "kl"),
         *("reward", "no_reward", "not_applicable", "failed", "truncated", "completion_tokens", "entropy"),
-        *("sampler_gap", "tokens", "trained_tokens", "rows", "completions", "epoch"),
+        *("sampler_gap", "tokens", "trained_tokens", "rows", "completions", "epoch", "quarantined"),
     )
     trains = "policy_model"
     own_names: ClassVar[Mapping[str, str]] = {
@@ -315,6 +312,7 @@ class Ppo(Algorithm):
             "leave `temperature` at 1.0",
         ),
         *ONE_PROBABILITY,
+        NO_CLOCK,
         Rule(
             "value_model.tp",
             ("policy_model.tp",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from harmony_compiler.graph.algorithms import Dpo, Grpo, Ppo, Sft, Validation
+from harmony_compiler.graph.algorithms import Dpo, Grpo, Ppo, Sft
 from harmony_compiler.graph.datasets import (
     Csv,
     HubRows,
@@ -34,6 +34,7 @@ from harmony_compiler.graph.graders import (
     Remote,
     RewardModel,
 )
+from harmony_compiler.graph.measures import Validation
 from harmony_compiler.graph.models import (
     Endpoint,
     HubModel,

@@ -24,13 +24,60 @@ from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, ta
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.adapters import base_elsewhere
 from harmony_compiler.store.datasets import dataset_at
+from harmony_grammar.records import Record
 
 Content = Callable[[str], str]
 """From the path of a file or folder to a hash of what is in it."""
 
 
-def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]:
-    """The identity of every node of `graph`, 32 hexadecimal digits each.
+class Meanings(Record):
+    """What the nodes of a graph compute. Files and the registry were read when it was made."""
+
+    identities: dict[Ref, str]
+    """Of every node, 32 hexadecimal digits each."""
+    trees: dict[Ref, Any]
+    """What an identity hashes of one node: constructor, `semantics` and fields, which name other nodes."""
+
+    def of(self, ref: Ref) -> dict[str, Any]:
+        """All that the identity of a node stands for, as JSON by readable paths: `{"": {"constructor":
+        "sft", …}, "lr": 0.01, "dataset.path": {"content": …}}`.
+
+        Two nodes have equal meanings where they have equal identities, and else not. What stands in several
+        places is told at the first.
+        """
+        told: dict[str, str] = {}
+        found: dict[str, Any] = {}
+        left: list[tuple[str, Any]] = [("", _Edge(ref))]
+        while left:
+            path, value = left.pop()
+            below: list[tuple[str, Any]] = []
+            match value:
+                case _Edge(to=to):
+                    first = told.setdefault(self.identities[to], path)
+                    if first == path:
+                        below = [(path, self.trees[to])]
+                    else:
+                        found[path] = {"same as": first}
+                case {"constructor": _, "fields": dict(fields)}:
+                    found[path] = {part: fact for part, fact in value.items() if part != "fields"}
+                    below = [(f"{path}.{name}" if path else name, held) for name, held in fields.items()]
+                case [_Edge() | {"content": _}, *_]:
+                    found[path] = {"entries": len(value)}
+                    below = [(f"{path}.{number}", held) for number, held in enumerate(value, 1)]
+                case _:
+                    found[path] = value
+            left += reversed(below)
+        return found
+
+
+class _Edge(Record):
+    """Another node, in a tree."""
+
+    to: Ref
+
+
+def meanings(graph: Graph, content: Content, registry: Path) -> Meanings:
+    """What every node of `graph` computes.
 
     `registry` is the folder of saved models: a model from there is what its key holds now, and a dataset
     what the folder of datasets beside it holds.
@@ -39,9 +86,20 @@ def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]
         OSError, ValueError: a registered dataset is not there, or its manifest cannot be read.
     """
     known: dict[Ref, str] = {}
+    trees: dict[Ref, Any] = {}
+
+    def by_identity(edge: _Edge) -> dict[str, str]:
+        return {"node": known[edge.to]}
+
     for ref, node in graph.nodes.items():
-        known[ref] = _identity(node, known, content, registry)
-    return known
+        trees[ref] = tree = _tree(node, content, registry)
+        known[ref] = digest([tree["constructor"], tree["semantics"], tree["fields"]], by_identity)
+    return Meanings(known, trees)
+
+
+def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]:
+    """The identity of every node of `graph`: see `meanings`."""
+    return meanings(graph, content, registry).identities
 
 
 def training_digest(graph: Graph, content: Content, registry: Path) -> str:
@@ -55,8 +113,9 @@ def digest_of(graph: Graph, known: Mapping[Ref, str]) -> str:
     return digest(sorted(known[ref] for ref in graph.outputs))
 
 
-def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Path) -> str:
-    fields = _fields(node, known, content)["fields"]
+def _tree(node: Node, content: Content, registry: Path) -> dict[str, Any]:
+    tree = _fields(node, content)
+    fields = tree["fields"]
     folder = None
     if isinstance(node, RegistryModel):
         folder = str(registry / node.key)
@@ -67,7 +126,7 @@ def _identity(node: Node, known: dict[Ref, str], content: Content, registry: Pat
         fields["base"] = {"content": content(base)}
     if isinstance(node, RegistryRows):
         fields["key"] = _held(node.key, content, registry.parent / "datasets")
-    return digest([tag_of(type(node)), node.semantics, fields])
+    return {**tree, "semantics": node.semantics}
 
 
 def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:
@@ -78,21 +137,21 @@ def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:
     return {"format": held.format, "content": [content(str(datasets / key / name)) for name in held.files]}
 
 
-def _fields(made: Constructor, known: dict[Ref, str], content: Content) -> dict[str, Any]:
+def _fields(made: Constructor, content: Content) -> dict[str, Any]:
     """A constructor by its name and semantic fields, those of its settings likewise."""
     fields = {
-        spec.name: _meaning(spec, getattr(made, spec.name), known, content)
+        spec.name: _value(spec, getattr(made, spec.name), content)
         for spec in schema(type(made)).values()
-        if spec.role == "semantic"
+        if spec.is_semantic(made)
     }
     return {"constructor": tag_of(type(made)), "fields": fields}
 
 
-def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Content) -> Any:
+def _value(spec: FieldSpec, value: Any, content: Content) -> Any:
     if isinstance(value, Constructor):
-        return _fields(value, known, content)
+        return _fields(value, content)
     if spec.is_edge and value is not None:
-        return [{"node": known[ref]} for ref in value] if isinstance(value, tuple) else {"node": known[value]}
+        return [_Edge(ref) for ref in value] if isinstance(value, tuple) else _Edge(value)
     if spec.names_files and isinstance(value, tuple):
         return [{"content": content(path)} for path in value]
     if spec.names_files and isinstance(value, str) and Path(value).is_absolute():
@@ -100,9 +159,9 @@ def _meaning(spec: FieldSpec, value: Any, known: dict[Ref, str], content: Conten
     return value_to_json(value)
 
 
-def digest(data: Any) -> str:
-    """32 hexadecimal digits that stand for JSON data."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+def digest(data: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """32 hexadecimal digits that stand for JSON data; `default` gives it for what is none."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=default)
     hashed: str = _sha256()(text.encode()).hexdigest()
     return hashed[:32]
 

@@ -88,6 +88,13 @@ class FieldSpec(Record):
     """Values as a recipe writes them, where not every value of the type makes sense."""
     later: bool
     """The runtime does nothing with it yet: `run` refuses another value than the default."""
+    semantic_with: str | None
+    """The field beside which this one can change the result, whatever its role."""
+
+    def is_semantic(self, made: Constructor) -> bool:
+        """Whether what `made` computes depends on the field."""
+        beside = self.semantic_with
+        return self.role == "semantic" or (beside is not None and getattr(made, beside) is not None)
 
     @property
     def required(self) -> bool:
@@ -123,11 +130,12 @@ def field(
     usual: tuple[float, float] | None = None,
     examples: tuple[str, ...] = (),
     later: bool = False,
+    semantic_with: str | None = None,
 ) -> Any:
     """Declare a field of a constructor. Without a default it is required."""
     bounds = Bounds(above, at_least, below, at_most)
     spec = {"default": default, "doc": doc, "bounds": bounds, "role": role, "folder": folder}
-    spec |= {"usual": usual, "examples": examples, "later": later}
+    spec |= {"usual": usual, "examples": examples, "later": later, "semantic_with": semantic_with}
     # Python sees a derived default only where the compiler did not fill it in: as a field without one.
     plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
     return declare(**plain, spec=spec)

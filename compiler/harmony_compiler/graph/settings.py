@@ -106,7 +106,6 @@ class Checkpoint(Settings):
     """When the state of a stage is kept, so that a killed run can go on."""
 
     constructor = "checkpoint"
-    later = True
 
     every: int | Percent | Duration = field(at_least=1, doc="steps, share of all steps, or time between two")
     keep: int = field(3, at_least=1, doc="how many are kept, the newest")
@@ -116,7 +115,6 @@ class EarlyStop(Settings):
     """End a stage when a metric has not become better for a while."""
 
     constructor = "early_stop"
-    later = True
 
     metric: str = field(doc="name of a metric, such as `validation_loss`", examples=('"grad_norm"',))
     patience: int = field(at_least=1, doc="validations without a better value before the stage ends")

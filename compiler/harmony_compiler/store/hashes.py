@@ -39,9 +39,14 @@ class Hashes:
         Raises:
             OSError: the path cannot be read.
         """
-        return content_hash(path, self._of)
+        return content_hash(path, self.of)
 
-    def _of(self, file: Path) -> str:
+    def of(self, file: Path) -> str:
+        """As `file_hash`.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         place, found = str(file.absolute()), file.stat()
         if found.st_size < WORTH_IT:
             return file_hash(file)

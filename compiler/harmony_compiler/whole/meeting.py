@@ -38,12 +38,14 @@ def meet(made: Sequence[Made], needs: Mapping[int, tuple[Read, ...]]) -> Iterato
 
 
 def _graded(stage: Made) -> Iterator[tuple[Any, list[Made]]]:
-    """The datasets of a stage, each with the graders of its completions."""
-    validation = stage.values.get("validation")
-    if "dataset" in stage.values:
+    """The datasets whose prompts a stage answers, each with the graders of the answers."""
+    if "sampling" in stage.values:
         yield stage.values["dataset"], list(graders_of(stage))
+    validation = stage.values.get("validation")
     if isinstance(validation, Made):
-        yield validation.values["dataset"], list(graders_of(validation))
+        grader = validation.values["grader"] or stage.values.get("grader")
+        if grader is not None:
+            yield validation.values["dataset"], list(_graders_in(grader, stage.values["metrics"]))
 
 
 def sources_of(dataset: Any) -> Iterator[Made]:
@@ -57,14 +59,18 @@ def sources_of(dataset: Any) -> Iterator[Made]:
 
 def graders_of(stage: Made) -> Iterator[Made]:
     """The graders of a stage, those inside them included, each once."""
-    waiting, seen = [stage], {id(stage)}
+    return _graders_in(*stage.values.values())
+
+
+def _graders_in(*values: Any) -> Iterator[Made]:
+    waiting, seen = list(values), set[int]()
     while waiting:
-        for value in waiting.pop().values.values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Made) and issubclass(part.cls, Grader) and id(part) not in seen:
-                    seen.add(id(part))
-                    waiting.append(part)
-                    yield part
+        value = waiting.pop()
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Made) and issubclass(part.cls, Grader) and id(part) not in seen:
+                seen.add(id(part))
+                waiting += part.values.values()
+                yield part
 
 
 def entries_twice(made: Sequence[Made]) -> Iterator[Diagnostic]:

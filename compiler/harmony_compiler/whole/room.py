@@ -32,16 +32,30 @@ MARKS = re.compile("<(?:pad|unk|bos|eos|system|user|assistant)>")
 def short_of_room(made: Sequence[Made], heads: Heads, files: Files) -> Iterator[Diagnostic]:
     """Stages that answer prompts, and whose prompts and completions do not fit."""
     for stage in made:
-        dataset = stage.values.get("dataset")
-        if "sampling" in stage.values and isinstance(dataset, Made) and issubclass(dataset.cls, Drawn):
+        found: list[Diagnostic] = []
+        for dataset in _answered(stage):
             for span in _cuts(dataset):
                 yield CutPrompts(
                     span=span,
                     stage=stage.cls.constructor,
                     labels=(Label(stage.head, "answers these prompts"),),
                 )
-            if issubclass(dataset.cls, Rows):
-                yield from _checked(stage, dataset, heads, files)
+            # Of a `max_tokens` that is too large one says so once.
+            if "sampling" in stage.values and issubclass(dataset.cls, Rows) and not found:
+                found += _checked(stage, dataset, heads, files)
+        yield from found
+
+
+def _answered(stage: Made) -> Iterator[Made]:
+    """The datasets whose prompts a stage answers: those that it learns from or measures by, and those of its
+    validation where a grader scores answers."""
+    validation, writes = stage.values.get("validation"), "sampling" in stage.values
+    asked = [stage.values["dataset"]] if writes else []
+    if isinstance(validation, Made) and (writes or validation.values["grader"] is not None):
+        asked.append(validation.values["dataset"])
+    for dataset in asked:
+        if isinstance(dataset, Made) and issubclass(dataset.cls, Drawn):
+            yield dataset
 
 
 def _cuts(dataset: Any) -> Iterator[Span]:

@@ -25,6 +25,7 @@ from harmony_compiler.findings.types import MixedRows, WrongValidation
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Mix
 from harmony_compiler.graph.graph import Launch
+from harmony_compiler.graph.measures import GRADED, better
 from harmony_compiler.graph.models import (
     LINEAR_LAYERS,
     UNCUT,
@@ -180,7 +181,7 @@ def _mixed_rows(mix: Made) -> Iterator[Diagnostic]:
 
 
 def _wrong_validation(stage: Made) -> Iterator[Diagnostic]:
-    """Validation measures the loss on rows of the stage's kind, or scores answers to prompts."""
+    """Validation measures the loss on rows of the stage's kind, or grades answers to prompts."""
     validation = _validation(stage)
     rows = validation.given.get("dataset") if validation is not None else None
     if validation is None or rows is None or rows.unknown:
@@ -211,23 +212,27 @@ def _validation(stage: Made) -> Made | None:
 
 
 def _unknown_metric(stage: Made) -> Iterator[Diagnostic]:
-    """An early stop watches a metric that the stage has."""
+    """An early stop watches a metric that the stage has, and of which more or less is better."""
     value, validation = stage.given.get("early_stop"), _validation(stage)
     metric = value.data.given.get("metric") if value is not None and isinstance(value.data, Made) else None
-    known = stage.cls.measures if issubclass(stage.cls, Algorithm) else ()
-    if metric is None or metric.unknown or validation is None or not known:
+    if metric is None or metric.unknown or validation is None or not issubclass(stage.cls, Algorithm):
         return
-    scored = validation.values["grader"] is not None or "reward" in known
-    known = ("validation_reward" if scored else "validation_loss", *known)
+    graded = validation.values["grader"] is not None
+    measures = (*(GRADED if graded else stage.cls.validates), *stage.cls.measures)
+    # Each grader has a metric, of a step's completions and of a validation's answers.
+    of = {"reward": "grade/", "validation_reward": "validation_grade/"}
+    starts = tuple(start for reward, start in of.items() if reward in measures)
+    known = [one for one in measures if better(one) and (one != "kl" or stage.values["kl_beta"] != 0)]
     name = metric.data
-    if name in known or (name.startswith("grade/") and "reward" in known):
+    if name in known or name.startswith(starts):
         return
     near = nearest(name, known)
     yield UnknownMetric(
         span=metric.span,
         stage=stage.cls.constructor,
         name=name,
-        known=", ".join(known),
+        cause="of which neither more nor less is better" if name in measures else "no such metric",
+        known=", ".join((*known, *(f"{start}NAME" for start in starts))),
         suggestion=near.name,
         fixes=near.quoted().fixes(metric.span, closed=True),
     )

@@ -11,17 +11,21 @@ turns, a turn's weight times its tokens' log-probabilities.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from harmony_compiler.graph.algorithms import Dpo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.loop import Loop, Stage, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.algorithms.validation import Exam, counts_of, exam_of, own_part, watching
 from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.pairs import PairRows, pairs_of
@@ -29,14 +33,18 @@ from harmony_runtime.failures import place
 from harmony_runtime.losses import dpo_loss
 from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
+from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.rooms import Run
+from harmony_runtime.watch import Metrics
 
 
 @dataclass(frozen=True)
 class DpoStage(Stage[Dpo]):
     pairs: PairRows
+    held_out: PairRows | Exam | None
+    """What the stage is validated on."""
 
 
 def prepare(run: Run, ref: Ref, name: str, identity: str) -> DpoStage:
@@ -46,6 +54,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> DpoStage:
     pairs = pairs_of(run, node.dataset, blueprint)
     blueprint.warn_of_training(run.watcher)
     say_repeats(node.rows_per_step, len(pairs), where, run.watcher, what="pairs")
+    held_out = _held_out(run, node, blueprint)
     return DpoStage(
         ref=ref,
         name=name,
@@ -54,11 +63,25 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> DpoStage:
         node=node,
         blueprint=blueprint,
         steps=node.steps_over(len(pairs)),
-        counts={"rows": dict(pairs.counts), "tokens": dict(pairs.tokens)},
-        # Both answers of a pair stay together.
-        max_batch_tokens=blueprint.max_batch_tokens(2 * pairs.longest, "pair"),
+        counts={"rows": dict(pairs.counts), "tokens": dict(pairs.tokens), **counts_of(held_out)},
+        max_batch_tokens=_room(blueprint, pairs),
         pairs=pairs,
+        held_out=held_out,
     )
+
+
+def _room(blueprint: Blueprint, pairs: PairRows) -> int:
+    """Tokens of a micro-batch: both answers of a pair stay together."""
+    return blueprint.max_batch_tokens(2 * pairs.longest, "pair")
+
+
+def _held_out(run: Run, node: Dpo, blueprint: Blueprint) -> PairRows | Exam | None:
+    exam = exam_of(run, node, blueprint)
+    if exam is not None or node.validation is None:
+        return exam
+    pairs = pairs_of(run, node.validation.dataset, blueprint)
+    _room(blueprint, pairs)
+    return pairs
 
 
 def train(run: Run, stage: DpoStage) -> Trained:
@@ -71,7 +94,8 @@ def train(run: Run, stage: DpoStage) -> Trained:
     optimiser = Optimiser(model, node, node.lr, stage.steps, stage.place)
     order = Order(len(pairs), node.seed)
 
-    loop = Loop(run, stage, model, optimiser=optimiser, order=order, start=start)
+    watched = watching(run, stage, model, mesh, _measured_by(stage, model, mesh))
+    loop = Loop(run, stage, model, **watched, optimiser=optimiser, order=order, start=start)
     for step in loop:
         rows_S = order.take(node.samples_per_batch)
         start.look(rows_S)
@@ -105,7 +129,7 @@ def train(run: Run, stage: DpoStage) -> Trained:
                 )
         start.keep()
         sums = gradients.sums()
-        update = optimiser.update(step, sums["loss"])
+        update = optimiser.update(step, sums["loss"], rows=rows_S)
 
         loop.record(
             loss=sums["loss"],
@@ -122,7 +146,7 @@ def train(run: Run, stage: DpoStage) -> Trained:
             rows=len(rows_S),
             epoch=order.epochs,
         )
-    return Trained(model, loop.metrics)
+    return loop.trained
 
 
 def answer_sums(logprobs_BT: Tensor, weights_BT: Tensor) -> Tensor:
@@ -182,3 +206,38 @@ class Start:
     def restore(self, state: dict[str, Tensor]) -> None:
         self._kept_2R = state["sums"]
         self._let_go_if_known()
+
+
+def _measured_by(stage: DpoStage, model: PreTrainedModel, mesh: Mesh) -> Exam | Callable[[], Metrics] | None:
+    pairs = stage.held_out
+    if not isinstance(pairs, PairRows):
+        return pairs
+    scorer = Scorer(model, mesh, stage.blueprint.settings.dtype)
+    sums_of = partial(_sums_of, pairs, scorer, mesh, _room(stage.blueprint, pairs))
+    # Nothing is trained yet, and no checkpoint restored: this is the stage's start.
+    return partial(_preferences, sums_of, sums_of(), stage.node)
+
+
+def _preferences(sums_of: Callable[[], Tensor], start_2R: Tensor, node: Dpo) -> dict[str, float]:
+    """The loss of held-out pairs, and how well the better answers are told from the worse ones."""
+    dpo = dpo_loss(
+        *sums_of(), *start_2R, beta=node.beta, loss=node.loss, label_smoothing=node.label_smoothing
+    )
+    means = {
+        "loss": dpo.losses_P,
+        "margin": dpo.chosen_P - dpo.rejected_P,
+        "accuracy": dpo.chosen_P > dpo.rejected_P,
+    }
+    return {name: values_R.double().mean().item() for name, values_R in means.items()}
+
+
+@torch.no_grad()
+def _sums_of(pairs: PairRows, scorer: Scorer, mesh: Mesh, max_tokens: int) -> Tensor:
+    """What `answer_sums` gives for all pairs, of shape 2R on the CPU. Every process must ask."""
+    sums_2R = torch.zeros(2, len(pairs))
+    with weights.answering(scorer.model):
+        for rows_P, counts in own_part(mesh, torch.from_numpy(2 * pairs.lengths), max_tokens):
+            ids_BT, weights_BT = (tensor.to(mesh.device) for tensor in pairs.batch(rows_P))
+            found_2P = answer_sums(scorer(ids_BT, weights_BT != 0), weights_BT).cpu()
+            sums_2R[:, rows_P] = found_2P * counts
+    return mesh.total(sums_2R)

@@ -33,7 +33,10 @@ class Gradients:
         """This copy's micro-batches; with the last one the copies share their gradients."""
         rounds = self._mesh.in_step(parts)
         for number, (part, self._counts) in enumerate(rounds, 1):
-            with self._mesh.accumulating(self._module, last=number == len(rounds)):
+            last = number == len(rounds)
+            shared = ", to be shared with the other processes" if last and self._mesh.ranks > 1 else ""
+            at = self._mesh.pulse.doing(f"gradients of micro-batch {number} of {len(rounds)}{shared}")
+            with at, self._mesh.accumulating(self._module, last=last):
                 yield part
 
     def add(self, loss: Tensor, **others: Tensor) -> None:

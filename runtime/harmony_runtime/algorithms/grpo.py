@@ -11,6 +11,7 @@ is the clipped surrogate, plus `kl_beta` times the distance from the weights at 
 from __future__ import annotations
 
 import math
+from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 from harmony_compiler.graph.algorithms import Grpo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
+from harmony_runtime.algorithms.inside import Inside
 from harmony_runtime.algorithms.loop import Loop, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.validation import watching
 from harmony_runtime.data.order import Order, mini_batches
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.losses import group_advantages, grpo_loss, token_weights
@@ -42,25 +45,28 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
 
 def train(run: Run, stage: GrpoStage) -> Trained:
     node, mesh = stage.node, run.context.mesh(stage.blueprint)
-    with Panel(run.graph, [node.grader]) as panel:
+    with Panel(run.graph, [node.grader, *node.metrics]) as panel:
         actor = Actor(stage, panel, mesh)
         optimiser = Optimiser(actor.model, node, node.lr, stage.steps, stage.place)
         order = Order(len(stage.prompts), node.seed)
         learner = _Learner(stage, mesh, mesh.prepare(actor.scorer), optimiser)
 
-        loop = Loop(run, stage, actor.model, optimiser=optimiser, order=order, panel=panel)
+        watched = watching(run, stage, actor.model, mesh, stage.exam, panel=panel)
+        loop = Loop(run, stage, actor.model, **watched, optimiser=optimiser, order=order, panel=panel)
         for step in loop:
-            answered, gap = actor.answers(order.take(node.rows_per_step), node.completions_per_sample, step)
+            rollout = actor.rollout(loop.inside, order, node.completions_per_sample, step)
+            answered = rollout.answered
             rewards_C = rewards_of(answered)
             rewards_PG = rewards_C.view(-1, node.completions_per_sample)
             advantages_C = group_advantages(rewards_PG, node.advantage).flatten()
             batch = Batch.of(answered, node.truncated)
+            reference_CT = actor.at_the_start(loop.inside, batch)
 
             loop.record(
-                **learner.learn(_Step(step, batch, advantages_C, actor.at_the_start(batch))),
+                **learner.learn(loop.inside, _Step(step, batch, advantages_C, reference_CT)),
                 **measures_of(answered, panel),
                 **_group_measures(rewards_PG),
-                sampler_gap=gap,
+                sampler_gap=rollout.gap,
                 tokens=int(batch.lengths_C.sum()),
                 trained_tokens=int(batch.trained_CT.sum()),
                 rows=len(rewards_PG),
@@ -68,7 +74,7 @@ def train(run: Run, stage: GrpoStage) -> Trained:
                 epoch=order.epochs,
                 samples=lines_of(answered, rewards_C, advantage=advantages_C),
             )
-    return Trained(actor.model, loop.metrics)
+    return loop.trained
 
 
 class _Step(NamedTuple):
@@ -88,13 +94,13 @@ class _Learner:
         self._scorer = scorer
         self._optimiser = optimiser
 
-    def learn(self, step: _Step) -> dict[str, float]:
+    def learn(self, inside: Inside, step: _Step) -> dict[str, float | None]:
         """Mini-batch by mini-batch; gives the means over all updates."""
         node = self._node
         parts = mini_batches(
             len(step.batch), node.samples_per_mini_batch, node.mini_epochs, node.seed, step.number
         )
-        return over_updates([self._update(step, update, rows_M) for update, rows_M in enumerate(parts)])
+        return over_updates(inside.each(parts, partial(self._update, step)))
 
     def _update(self, step: _Step, number: int, rows_M: Tensor) -> dict[str, float]:
         node, mesh, batch = self._node, self._mesh, step.batch
@@ -128,7 +134,7 @@ class _Learner:
             nothing = {"loss": 0.0, "clipped": 0.0} | ({} if step.reference_CT is None else {"kl": 0.0})
             return nothing | self._optimiser.skip(step.number)
         sums = gradients.sums()
-        return sums | self._optimiser.update(step.number, sums["loss"])
+        return sums | self._optimiser.update(step.number, sums["loss"], number, completions=rows_M)
 
 
 def _group_measures(rewards_PG: Tensor) -> dict[str, Number | None]:

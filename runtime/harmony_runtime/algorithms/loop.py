@@ -1,4 +1,4 @@
-"""The loop that every algorithm runs in: resuming, stopping between steps, metrics, samples, checkpoints.
+"""The loop that every algorithm runs in: resuming, stopping, measuring, what is written of a step.
 
 Of several processes all go through the same steps, the main one writes. Its rooms are what a checkpoint
 holds, and all processes go on from it: a room's state must be the same in each of them.
@@ -7,29 +7,40 @@ loop = Loop(run, stage, model, optimiser=optimiser, order=order)
 for step in loop:
     …
     loop.record(loss=…, tokens=…)
+return loop.trained
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from transformers import PreTrainedModel
 
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.values import Ref
-from harmony_runtime import checkpoints, cuts
-from harmony_runtime.checkpoints import Remembers, Weights
-from harmony_runtime.failures import RunFailed, machine_faults
+from harmony_runtime.algorithms.alarms import Alarms
+from harmony_runtime.algorithms.inside import Inside
+from harmony_runtime.algorithms.keeper import Keeper
+from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.checkpoints import Position, Remembers, Tree, Weights
+from harmony_runtime.failures import RunFailed
 from harmony_runtime.interrupts import Stop
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.weights import trained_parameters
 from harmony_runtime.rooms import Run
+from harmony_runtime.trackers import Trackers
 from harmony_runtime.watch import Metrics, Number
 
+if TYPE_CHECKING:
+    from harmony_runtime.algorithms.early_stop import EarlyStop
+    from harmony_runtime.algorithms.validation import Validator
+
 A = TypeVar("A", bound=Algorithm)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,82 +65,158 @@ class Trained(NamedTuple):
     model: PreTrainedModel
     metrics: Metrics
     """Those of the last step."""
+    facts: dict[str, Any]
+    """How the stage went, as the manifest keeps it."""
 
 
 class Loop:
-    def __init__(self, run: Run, stage: Stage[Any], model: PreTrainedModel, **rooms: Remembers) -> None:
+    def __init__(
+        self,
+        run: Run,
+        stage: Stage[Any],
+        model: PreTrainedModel,
+        *,
+        validator: Validator | None = None,
+        early_stop: EarlyStop | None = None,
+        **rooms: Remembers,
+    ) -> None:
         """`rooms` are what a checkpoint keeps beside the weights."""
         self._run = run
         self._stage = stage
-        self._parameters = trained_parameters(model)
-        self._rooms = {"model": Weights(model), **rooms}
-        tp = stage.blueprint.settings.tp
-        self._conditions = {**run.conditions, "dtype": str(model.dtype), "tp": tp}
-        self._checkpoint = run.folder.checkpoint(stage.name, stage.identity)
+        self._model = model
+        self._validator = validator
+        self._early_stop = early_stop
+        self._optimisers = [room for room in rooms.values() if isinstance(room, Optimiser)]
+        self._alarms = Alarms(stage.place, run.watcher.warning)
+        self._trackers = Trackers(stage.name, run.watcher.warning)
+        self.inside = Inside(self._pause)
+        """What the current step has done."""
+        rooms |= {"model": Weights(model), "inside": self.inside, "alarms": self._alarms, "loop": self}
+        rooms |= {"validator": validator} if validator else {}
+        rooms |= {"early_stop": early_stop} if early_stop else {}
+        self._keeper = Keeper(run, stage, rooms, str(model.dtype))
+        self._step = 0
+        self._metrics: Metrics = {}
         self._samples: Sequence[Mapping[str, Any]] = ()
-        self.metrics: Metrics = {}
 
     def record(self, *, samples: Sequence[Mapping[str, Any]] = (), **metrics: Number | None) -> None:
-        """The step's metrics and samples: only what the recipe determines."""
-        self.metrics, self._samples = metrics, samples
+        """The step's metrics and samples: only what the recipe determines. A number that is not finite is
+        none."""
+        self._metrics = _finite(metrics)
+        self._samples = [_finite(sample) for sample in samples[: self._stage.node.log_samples]]
 
     def __iter__(self) -> Iterator[int]:
-        """The steps that are left, from 0. A first Ctrl-C waits until the body is through."""
+        """The steps that are left, from 0. A first Ctrl-C waits for a place where a checkpoint can be kept:
+        between two steps, or between two parts of one."""
         run, stage = self._run, self._stage
-        step = self._resume()
-        for lines in (run.folder.metrics, run.folder.samples, run.folder.timings):
-            lines.cut_back(stage.name, step)
-        run.watcher.stage_started(stage.name, stage.node.constructor, stage.steps, self._parameters)
-        with run.interrupts.held():
-            while step < stage.steps:
+        self._step = self._keeper.resume().step
+        parameters = trained_parameters(self._model)
+        run.watcher.stage_started(stage.name, stage.node.constructor, stage.steps, parameters)
+        with run.interrupts.held(), self._trackers:
+            self._open_trackers()
+            while self._step < stage.steps and not (self._early_stop and self._early_stop.is_over):
                 started = perf_counter()
-                yield step
-                step += 1
-                timing = self._write_down(step, perf_counter() - started)
-                try:
-                    run.watcher.step(stage.name, step, self.metrics, timing)
-                except Stop:
-                    raise
-                except KeyboardInterrupt:
-                    run.interrupts.ask()
-                if run.interrupts.asked():
-                    self._keep(step)
-                    raise run.interrupts.stop()
+                yield self._step
+                self._step += 1
+                seconds = perf_counter() - started
+                self._measure()
+                timing = self._write_down(seconds)
+                self._trackers.log(self._step, self._metrics)
+                self._tell(timing)
+                self.inside.begin()
+                self._go_on()
+            self._keeper.finish()
+        if self._early_stop:
+            self._early_stop.settle()
 
-    def _write_down(self, step: int, seconds: float) -> dict[str, Number]:
+    @property
+    def trained(self) -> Trained:
+        """What came of it."""
+        facts: dict[str, Any] = {"steps": self._step, "alarms": self._alarms.raised}
+        if self._early_stop:
+            facts["early_stop"] = self._early_stop.facts()
+        return Trained(self._model, self._metrics, facts)
+
+    def state(self) -> Tree:
+        return {"metrics": dict(self._metrics)}
+
+    def restore(self, state: Tree) -> None:
+        self._metrics = state["metrics"]
+
+    def _measure(self) -> None:
+        """What the step's weights are like on other rows, and by their course."""
+        if self._validator:
+            found = self._validator.after(self._step)
+            self._metrics = {**self._metrics, **_finite(found.metrics)}
+            self._samples = [*self._samples, *map(_finite, found.samples)]
+            if self._early_stop and found.metrics:
+                self._early_stop.after(self._step, self._metrics)
+        self._alarms.after(self._step, self._metrics)
+
+    def _open_trackers(self) -> None:
+        run, stage = self._run, self._stage
+        if run.context.is_main:
+            self._trackers.open(
+                stage.node,
+                run.folder.path,
+                project=run.graph.name,
+                identity=stage.identity,
+                step=self._step,
+            )
+
+    def _write_down(self, seconds: float) -> dict[str, Number]:
         folder = self._run.folder
-        head: dict[str, Any] = {"stage": self._stage.name, "step": step}
+        head: dict[str, Any] = {"stage": self._stage.name, "step": self._step}
+        refused = [line for optimiser in self._optimisers for line in optimiser.refused()]
+        self._metrics = {**self._metrics, "quarantined": len(refused)}
         timing: dict[str, Number] = {"seconds": seconds}
         for what in ("tokens", "completions"):
-            if (count := self.metrics.get(what)) is not None:
+            if (count := self._metrics.get(what)) is not None:
                 timing[f"{what}_per_second"] = count / seconds
+        folder.quarantine.append(*(head | line for line in refused))
         folder.samples.append(*(head | dict(sample) for sample in self._samples))
-        folder.metrics.append({**head, **self.metrics})
+        folder.metrics.append({**head, **self._metrics})
         folder.timings.append(head | timing)
         return timing
 
-    def _keep(self, step: int) -> None:
-        context = self._run.context
-        rooms = {name: room.state() for name, room in self._rooms.items()}
-        rooms = cuts.gathered(rooms, keep=context.is_main)  # all processes give their parts
-        if context.is_main:
-            tree = {"step": step, "conditions": self._conditions, **rooms}
-            with machine_faults("writing a checkpoint"):
-                checkpoints.save(tree, self._checkpoint)
-        context.wait()
+    def _tell(self, timing: Mapping[str, Number]) -> None:
+        run = self._run
+        try:
+            run.watcher.step(self._stage.name, self._step, self._metrics, timing)
+        except Stop:
+            raise
+        except KeyboardInterrupt:
+            run.interrupts.ask()
 
-    def _resume(self) -> int:
-        """The step to go on with, after the rooms are as the checkpoint has them."""
-        if not self._checkpoint.is_dir():
-            return 0
-        tree = checkpoints.load(self._checkpoint)
-        was, now = tree["conditions"], self._conditions
-        if drift := [f"{key} was {was.get(key)}, is {now[key]}" for key in now if was.get(key) != now[key]]:
-            raise RunFailed(
-                f"{self._stage.place}the stage cannot go on exactly where it stopped: {'; '.join(drift)}. "
-                f"Restore that, or remove {self._checkpoint} to start the stage anew",
-                exit_code=2,
-            )
-        for name, room in self._rooms.items():
-            room.restore(tree[name])
-        return int(tree["step"])
+    def _go_on(self) -> None:
+        """Between two steps: go on, or keep where the run stands and end it."""
+        self._stop_if_asked(Position(self._step))
+        for optimiser in self._optimisers:
+            if reason := optimiser.hopeless:
+                self._keep(Position(self._step))
+                raise RunFailed(reason)
+        self._keeper.between(self._step)
+
+    def _pause(self) -> None:
+        """Between two parts of a step."""
+        at = Position(self._step, self.inside.parts)
+        self._stop_if_asked(at)
+        self._keeper.inside(at)
+
+    def _stop_if_asked(self, at: Position) -> None:
+        if self._run.interrupts.asked():
+            self._keep(at)
+            raise self._run.interrupts.stop()
+
+    def _keep(self, at: Position) -> None:
+        """Keep where the run stands; it is on the disk then."""
+        self._keeper.keep(at)
+        self._keeper.finish()
+
+
+def _finite(told: Mapping[str, T]) -> dict[str, T | None]:
+    """JSON knows no other numbers: None stands in their place."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in told.items()
+    }

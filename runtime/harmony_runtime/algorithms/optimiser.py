@@ -1,4 +1,4 @@
-"""The optimiser's step: clip, set the rate, update; and refuse what is not finite."""
+"""The optimiser's step: clip, set the rate, update; and keep out what is not finite."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_runtime import cuts
 from harmony_runtime.algorithms.schedules import rate
-from harmony_runtime.failures import RunFailed
+
+HOPELESS = 3
+"""After so many updates in a row that were not applied, a stage ends: the next ones would fare no better."""
 
 
 class Optimiser:
@@ -53,27 +56,45 @@ class Optimiser:
             eps=settings.eps,
             fused=True,
         )
+        self._refused: list[dict[str, Any]] = []
+        self._refused_in_a_row = 0
 
-    def update(self, step: int, loss: float) -> dict[str, float]:
+    def update(self, step: int, loss: float, number: int = 0, **rows: Tensor) -> dict[str, float]:
         """Apply the gradients of `step` (from 0) and clear them. Gives the rate and the norm before clipping.
 
-        Raises:
-            RunFailed: the loss or the gradients are not finite; nothing is applied.
+        An update whose loss or gradients are not finite is not applied, and the weights stay as they are:
+        `refused` tells about it, with its `number` in the step and what it was to learn from, `rows`.
         """
-        norm = self._clip()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RunFailed(
-                f"{self._place}step {step + 1} of {self._steps} has a loss of {loss:g} and a gradient norm "
-                f"of {norm:g}, and was not applied. Usually the learning rate, `{self._named}`, is too high "
-                "or the warm-up too short"
-            )
-        lr = self._rate(step)
-        for group in self._adamw.param_groups:
-            group["lr"] = lr
-        self._adamw.step()
+        norm, lr = self._clip(), self._rate(step)
+        if math.isfinite(loss) and math.isfinite(norm):
+            for group in self._adamw.param_groups:
+                group["lr"] = lr
+            self._adamw.step()
+            self._refused_in_a_row = 0
+        else:
+            about = {name: numbers.tolist() for name, numbers in rows.items()}
+            why = {"loss": f"{loss:g}", "grad_norm": f"{norm:g}", self._named: f"{lr:g}"}
+            self._refused.append({"update": number, **why, **about})
+            self._refused_in_a_row += 1
         for held in (*self._parameters.values(), *self._trained.values()):
             held.grad = None
         return {"lr": lr, "grad_norm": norm}
+
+    def refused(self) -> list[dict[str, Any]]:
+        """The updates that were not applied since the last call, as `quarantine.jsonl` tells them."""
+        refused, self._refused = self._refused, []
+        return refused
+
+    @property
+    def hopeless(self) -> str:
+        """Why the stage cannot go on; empty where it can."""
+        if self._refused_in_a_row < HOPELESS:
+            return ""
+        return (
+            f"{self._place}the last {self._refused_in_a_row} updates had no finite loss or gradient and were "
+            f"not applied; the weights are those before them. Usually the learning rate, `{self._named}`, is "
+            "too high or the warm-up too short; `quarantine.jsonl` names the rows"
+        )
 
     def _clip(self) -> float:
         """Scale the gradients down to the largest norm that is wanted. Gives the norm that they had."""
@@ -95,9 +116,10 @@ class Optimiser:
         return rate(self._node.schedule, self._lr, step - self._first, self._steps - self._first)
 
     def state(self) -> dict[str, Any]:
-        """The moments of each parameter, by its name. The rate follows from the step."""
+        """The moments of each parameter, by its name, and what was not applied. The rate follows from the
+        step."""
         held = self._adamw.state
-        return {
+        moments = {
             name: {
                 key: tensor if key == "step" else cuts.joined(tensor, like=self._trained[name])
                 for key, tensor in held[p].items()
@@ -105,9 +127,11 @@ class Optimiser:
             for name, p in self._parameters.items()
             if p in held
         }
+        return {"moments": moments, "refused": self._refused, "refused_in_a_row": self._refused_in_a_row}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name, moments in state.items():
+        self._refused, self._refused_in_a_row = state["refused"], state["refused_in_a_row"]
+        for name, moments in state["moments"].items():
             parameter = self._parameters[name]
             # AdamW counts its steps on the CPU, whatever the device.
             self._adamw.state[parameter] = {

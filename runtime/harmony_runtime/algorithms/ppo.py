@@ -23,9 +23,11 @@ from torch import Tensor, nn
 from harmony_compiler.graph.algorithms import Ppo
 from harmony_compiler.graph.values import Percent, Ref
 from harmony_runtime.algorithms.gradients import Gradients
+from harmony_runtime.algorithms.inside import Inside
 from harmony_runtime.algorithms.loop import Loop, Trained
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.validation import watching
 from harmony_runtime.checkpoints import Weights
 from harmony_runtime.data.order import Order, mini_batches
 from harmony_runtime.failures import RunFailed
@@ -97,7 +99,7 @@ def _refuse_unfit(critic: Blueprint, stage: Reinforced[Ppo], longest: int) -> No
 
 def train(run: Run, stage: PpoStage) -> Trained:
     node, mesh = stage.node, run.context.mesh(stage.blueprint)
-    with Panel(run.graph, [node.grader]) as panel:
+    with Panel(run.graph, [node.grader, *node.metrics]) as panel:
         actor = Actor(stage, panel, mesh)
         beside = run.context.mesh(stage.critic)
         scalar = beside.place(heads.critic(stage.critic, node.seed))
@@ -120,10 +122,12 @@ def train(run: Run, stage: PpoStage) -> Trained:
             ),
         )
 
+        watched = watching(run, stage, actor.model, mesh, stage.exam, panel=panel)
         loop = Loop(
             run,
             stage,
             actor.model,
+            **watched,
             critic=Weights(scalar),
             optimiser=optimiser,
             critic_optimiser=critic_optimiser,
@@ -131,20 +135,22 @@ def train(run: Run, stage: PpoStage) -> Trained:
             panel=panel,
         )
         for step in loop:
-            answered, gap = actor.answers(order.take(node.rows_per_step), 1, step)
+            rollout = actor.rollout(loop.inside, order, 1, step)
+            answered = rollout.answered
             rewards_C = rewards_of(answered)
             # A completion without a reward teaches neither of the two.
             batch = Batch.of(answered).only(~rewards_C.isnan())
-            reference_CT = actor.at_the_start(batch)
-            with torch.no_grad(), weights.answering(critic):
-                values_CT = batch.each(critic.forward, mesh, stage.critic_max_batch_tokens)
+            reference_CT = actor.at_the_start(loop.inside, batch)
+            values_CT = loop.inside.once(
+                "values", partial(values_of, critic, batch, mesh, stage.critic_max_batch_tokens)
+            )
             lesson = lesson_of(batch, rewards_C, reference_CT, values_CT, node)
 
             loop.record(
-                **learner.learn(step, lesson),
+                **learner.learn(loop.inside, step, lesson),
                 **_lesson_measures(lesson, reference_CT),
                 **measures_of(answered, panel),
-                sampler_gap=gap,
+                sampler_gap=rollout.gap,
                 tokens=int(batch.lengths_C.sum()),
                 trained_tokens=int(batch.trained_CT.sum()),
                 rows=len(answered),
@@ -152,7 +158,13 @@ def train(run: Run, stage: PpoStage) -> Trained:
                 epoch=order.epochs,
                 samples=lines_of(answered, rewards_C, **_of_completions(lesson)),
             )
-    return Trained(actor.model, loop.metrics)
+    return loop.trained
+
+
+def values_of(critic: heads.Critic, batch: Batch, mesh: Mesh, max_tokens: int) -> Tensor:
+    """What the critic expects of a batch, float32 of shape CT."""
+    with torch.no_grad(), weights.answering(critic):
+        return batch.each(critic.forward, mesh, max_tokens)
 
 
 class Lesson(NamedTuple):
@@ -214,19 +226,16 @@ class _Learner:
         self._policy = policy
         self._critic = critic
 
-    def learn(self, step: int, lesson: Lesson) -> dict[str, Number | None]:
+    def learn(self, inside: Inside, step: int, lesson: Lesson) -> dict[str, Number | None]:
         """Mini-batch by mini-batch; gives the means over all updates."""
         node = self._node
-        policy, value = [], []
         parts = mini_batches(
             len(lesson.batch), node.samples_per_mini_batch, node.mini_epochs, node.seed, step
         )
-        for number, rows_M in enumerate(parts):
-            if step >= self._stage.warmup:
-                policy.append(self._update(self._policy, step, number, lesson, rows_M))
-            value.append(self._update(self._critic, step, number, lesson, rows_M))
+        updates = inside.each(parts, partial(self._updates, step, lesson))
+        policy = [update["policy"] for update in updates if "policy" in update]
         of_policy = over_updates(policy) if policy else {"lr": 0.0}
-        of_value = over_updates(value)
+        of_value = over_updates([update["critic"] for update in updates])
         return {
             "loss_policy": of_policy.get("loss"),
             "loss_value": of_value["loss"],
@@ -237,6 +246,11 @@ class _Learner:
             "grad_norm": of_policy.get("grad_norm"),
             "grad_norm_value": of_value["grad_norm"],
         }
+
+    def _updates(self, step: int, lesson: Lesson, number: int, rows_M: Tensor) -> dict[str, dict[str, float]]:
+        """What a mini-batch teaches: the critic always, the policy once the critic is warm."""
+        trainees = (self._policy, self._critic) if step >= self._stage.warmup else (self._critic,)
+        return {trainee.name: self._update(trainee, step, number, lesson, rows_M) for trainee in trainees}
 
     def _update(
         self, trainee: _Trainee, step: int, number: int, lesson: Lesson, rows_M: Tensor
@@ -252,7 +266,7 @@ class _Learner:
                 part = trainee.loss(trainee.module, lesson, rows_B, tokens)
                 gradients.add(part.loss, clipped=part.clipped_BT.sum() / tokens)
         sums = gradients.sums()
-        return sums | trainee.optimiser.update(step, sums["loss"])
+        return sums | trainee.optimiser.update(step, sums["loss"], number, completions=rows_M)
 
 
 def _policy_loss(

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -15,7 +16,10 @@ from torch import Tensor
 
 from harmony_compiler.graph.algorithms import Grpo, Ppo
 from harmony_compiler.graph.values import Ref
+from harmony_runtime.algorithms.inside import Inside
 from harmony_runtime.algorithms.loop import Stage
+from harmony_runtime.algorithms.validation import Exam, counts_of, exam_of
+from harmony_runtime.data.order import Order
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import place
@@ -24,9 +28,10 @@ from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
-from harmony_runtime.rollout.answers import Answer, answers
+from harmony_runtime.rollout.answers import answers
 from harmony_runtime.rollout.batch import Batch
 from harmony_runtime.rollout.canary import sampler_gap
+from harmony_runtime.rollout.kept import Rollout
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rooms import Run
 
@@ -38,6 +43,8 @@ class Reinforced(Stage[A]):
     """A stage that learns from completions, prepared."""
 
     prompts: Prompts
+    exam: Exam | None
+    """What the stage is validated on."""
 
 
 def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinforced[A]:
@@ -46,6 +53,7 @@ def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinfor
     prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
     blueprint.warn_of_training(run.watcher)
     say_repeats(node.rows_per_step, len(prompts), where, run.watcher, what="prompts")
+    exam = exam_of(run, node, blueprint)
     return Reinforced(
         ref=ref,
         name=name,
@@ -54,9 +62,10 @@ def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinfor
         node=node,
         blueprint=blueprint,
         steps=node.steps_over(len(prompts)),
-        counts={"rows": dict(prompts.counts)},
+        counts={"rows": dict(prompts.counts), **counts_of(exam)},
         max_batch_tokens=blueprint.max_batch_tokens(prompts.longest + node.sampling.max_tokens),
         prompts=prompts,
+        exam=exam,
     )
 
 
@@ -74,12 +83,20 @@ class Actor(Generic[A]):
         self.scorer = Scorer(self.model, mesh, stage.blueprint.settings.dtype)
         self._engine = LocalEngine(self.model, stage.blueprint, mesh)
 
-    def answers(self, rows_S: Tensor, n: int, step: int) -> tuple[list[Answer], float]:
-        """`n` graded completions of each prompt of a step, and what `sampler_gap` says of them.
+    def rollout(self, inside: Inside, order: Order, n: int, step: int) -> Rollout:
+        """`n` graded completions of each prompt of a step: drawn once, also by a run that was stopped then.
 
         Raises:
             RunFailed: the policy of a grader ends the run, or sampler and loss disagree.
         """
+        return inside.once(
+            "rollout",
+            lambda: self._draw(order.take(self._stage.node.rows_per_step), n, step),
+            keep=Rollout.tree,
+            back=lambda tree: Rollout.of(tree, self._stage.prompts),
+        )
+
+    def _draw(self, rows_S: Tensor, n: int, step: int) -> Rollout:
         node, stage = self._stage.node, self._stage
         answered = answers(
             [stage.prompts[row] for row in rows_S.tolist()],
@@ -92,16 +109,21 @@ class Actor(Generic[A]):
             step=step,
         )
         gap = sampler_gap(answered, self.scorer, self._mesh, node.sampling.temperature, stage.place)
-        return answered, gap
+        return Rollout(rows_S, answered, gap)
 
-    def at_the_start(self, batch: Batch) -> Tensor | None:
+    def at_the_start(self, inside: Inside, batch: Batch) -> Tensor | None:
         """What the stage's start says about a batch: log-probabilities of shape CT, where anybody asks."""
         if self._start is None:
             return None
         score = partial(self._start.logprobs, temperature=self._stage.node.sampling.temperature)
-        return batch.each(score, self._mesh, self._stage.max_batch_tokens)
+        return inside.once("start", lambda: batch.each(score, self._mesh, self._stage.max_batch_tokens))
 
 
-def over_updates(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean over a step's updates of each of their numbers."""
-    return {name: fmean(update[name] for update in updates) for name in updates[0]}
+def over_updates(updates: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+    """The mean over a step's updates of each of their numbers, of those that are finite."""
+    return {name: _mean(update[name] for update in updates) for name in updates[0]}
+
+
+def _mean(numbers: Iterable[float]) -> float | None:
+    finite = [number for number in numbers if math.isfinite(number)]
+    return fmean(finite) if finite else None

@@ -51,6 +51,16 @@ def grade_json(grade: Grade) -> dict[str, Any]:
             return {"failed": reason}
 
 
+def grade_of_json(told: dict[str, Any]) -> Grade:
+    """The grade that `grade_json` told."""
+    match told:
+        case {"failed": reason}:
+            return Failure(reason)
+        case {"not_applicable": True}:
+            return DoesNotApply(told.get("reasoning", ""))
+    return Score(told["score"], told.get("reasoning", ""))
+
+
 def _score_of(score: Score, value: Any) -> Grade:
     if not isinstance(value, int | float):
         return Failure(f"scored a `{type(value).__name__}` instead of a float")

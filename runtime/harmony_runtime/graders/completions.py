@@ -20,7 +20,10 @@ from harmony_runtime.graders.protocol import Sample
 
 READ = ("completion", "prompt", "turns", "metadata")
 
-OF_A_RUN = (*("stage", "step", "model", "stop", "reward", "advantage", "grades", "completion_tokens"),)
+OF_A_RUN = (
+    *("stage", "step", "model", "validation", "stop", "reward", "value", "advantage", "grades"),
+    "completion_tokens",
+)
 """What else a line of `samples.jsonl` holds."""
 
 LARGEST = 256 * 1024 * 1024

@@ -40,9 +40,10 @@ class Hosting:
             self.tear_down(fault)
             raise
 
-    def ask(self, questions: Sequence[tuple[Grader, Sample]]) -> list[Grade]:
-        """The grades of all questions in order; they are asked at the same time."""
-        return self._run(_all(questions)) if questions else []
+    def ask(self, questions: Sequence[tuple[Grader, Sample]], graded: Callable[[], None]) -> list[Grade]:
+        """The grades of all questions in order; they are asked at the same time, and `graded` is called after
+        each."""
+        return self._run(_all(questions, graded)) if questions else []
 
     def tear_down(self, fault: BaseException | None = None) -> None:
         """Tear down, in reverse order, what was set up. `fault` is why, where something failed before.
@@ -93,8 +94,10 @@ class Hosting:
             loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE))
 
 
-async def _all(questions: Sequence[tuple[Grader, Sample]]) -> list[Grade]:
+async def _all(questions: Sequence[tuple[Grader, Sample]], graded: Callable[[], None]) -> list[Grade]:
     tasks = [asyncio.create_task(_one(grader, sample)) for grader, sample in questions]
+    for task in tasks:
+        task.add_done_callback(lambda _: graded())
     try:
         await asyncio.wait(tasks)
         return [task.result() for task in tasks]

@@ -7,7 +7,7 @@ exception; what follows from it is the policy of the grader's node (`on_failure`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from types import TracebackType
@@ -104,11 +104,12 @@ class Panel:
         """What the roots are made of: every grader but the roots that combine others."""
         return tuple(p.name for p in self._parts if p.grader is not None or p.ref not in self._roots)
 
-    def grade(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """The verdict on each sample, in order. Nothing is counted: that is what `admit` does."""
+    def grade(self, samples: Sequence[Sample], graded: Callable[[], None] = lambda: None) -> list[Verdict]:
+        """The verdict on each sample, in order. Nothing is counted: that is what `admit` does. `graded` is
+        called after each grade that had to be waited for."""
         waiting = [part.grader for part in self._parts if _waits(part.grader)]
         questions = [(grader, sample) for sample in samples for grader in waiting]
-        answers = iter(self._hosting.ask(questions))
+        answers = iter(self._hosting.ask(questions, graded))
         return [self._verdict(sample, answers) for sample in samples]
 
     def admit(self, verdicts: Sequence[Verdict]) -> None:

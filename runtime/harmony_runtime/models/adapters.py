@@ -218,16 +218,19 @@ def write(model: PreTrainedModel, folder: Path, base: str, revision: str | None)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def settle_base(folder: Path, place: Path) -> None:
+def settle_base(folder: Path, place: Path) -> list[str]:
     """Let an adapter in `folder` that brings its base name it where it will stand once the folder is `place`.
+    Gives the files that say so.
 
     peft takes a relative path for one from the working directory.
     """
-    if (folder / OWN_BASE).is_dir():
-        config = folder / CONFIG
-        data = json.loads(config.read_text(encoding="utf-8"))
-        data["base_model_name_or_path"] = str(place.absolute() / OWN_BASE)
-        config.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if not (folder / OWN_BASE).is_dir():
+        return []
+    config = folder / CONFIG
+    data = json.loads(config.read_text(encoding="utf-8"))
+    data["base_model_name_or_path"] = str(place.absolute() / OWN_BASE)
+    config.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return [CONFIG]
 
 
 @contextmanager

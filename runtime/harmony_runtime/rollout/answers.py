@@ -60,7 +60,10 @@ def answers(
     made = engine.complete([prompt.ids for prompt in prompts], n, sampling, seed=seed, step=step, share=share)
     samples = [_sample(prompts[c // n], completion) for c, completion in zip(share, made, strict=True)]
     # Of the processes that share a copy one asks the graders: they may cost something, or waver.
-    graded = list(zip(made, panel.grade(samples), strict=True)) if mesh.leads else []
+    graded = []
+    if mesh.leads:
+        with mesh.pulse.doing(f"grading {len(samples):,} completions"):
+            graded = list(zip(made, panel.grade(samples, graded=mesh.pulse.beat), strict=True))
     gathered = mesh.gather(graded)
     panel.admit([verdict for _, verdict in gathered])
     return [Answer(prompts[c // n], *parts) for c, parts in enumerate(gathered)]

@@ -67,7 +67,8 @@ class LocalEngine:
         share: range | None = None,
     ) -> list[Completion]:
         numbers = range(len(prompts) * n) if share is None else share
-        with self._mesh.together(self._model):  # also by a process that has nothing to make
+        drawing = self._mesh.pulse.doing(f"drawing {len(numbers):,} completions")
+        with drawing, self._mesh.together(self._model):  # also by a process that has nothing to make
             return self._complete(prompts, n, sampling, numbers, seed=seed, step=step) if numbers else []
 
     def _complete(
@@ -123,6 +124,7 @@ class LocalEngine:
         # copy.
         read = rows
         for t in range(sampling.max_tokens):
+            self._mesh.pulse.beat()
             drawn_B, logprobs_B = draw(logits_BV, uniforms_BT[:, t], sampling, self._vocabulary)
             for row, token, logprob in zip(read, drawn_B.tolist(), logprobs_B.tolist(), strict=True):
                 if row.stop is None:

@@ -24,8 +24,14 @@ def rewards_of(answered: Sequence[Answer]) -> Tensor:
     return torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
 
 
+def grades_of(panel: Panel) -> dict[str, str]:
+    """The metrics that are means of grades, each with its grader's name: what the reward, the panel's first
+    root, is made of, and what is measured beside it."""
+    return {f"grade/{name}": name for name in (*panel.parts, *panel.roots[1:])}
+
+
 def measures_of(answered: Sequence[Answer], panel: Panel) -> dict[str, Number | None]:
-    """What the completions of a step were like.
+    """What completions were like. What does not apply or failed is counted of all graders.
 
     `entropy` is that of the distributions which the tokens were drawn from, in nats a token, estimated by
     the tokens that were drawn: the mean of -log p.
@@ -36,7 +42,7 @@ def measures_of(answered: Sequence[Answer], panel: Panel) -> dict[str, Number | 
     drawn_N = torch.cat([answer.completion.logprobs_T for answer in answered])
     return {
         "reward": given_C.mean().item() if len(given_C) else None,
-        **{f"grade/{name}": grades[name].mean for name in panel.parts},
+        **{metric: grades[name].mean for metric, name in grades_of(panel).items()},
         "no_reward": len(rewards_C) - len(given_C),
         "not_applicable": sum(grade.not_applicable for grade in grades.values()),
         "failed": sum(grade.failed for grade in grades.values()),

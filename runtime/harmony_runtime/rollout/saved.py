@@ -7,10 +7,14 @@ from pathlib import Path
 from harmony_compiler.graph.graph import ONE_DEVICE, Graph
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.store.cache import HASHES
+from harmony_compiler.store.hashes import Hashes
+from harmony_compiler.store.registry import entry_at
 from harmony_runtime.context import Context
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint, Blueprints
 from harmony_runtime.quiet import silence_libraries
+from harmony_runtime.registry import refuse_damaged
 from harmony_runtime.rollout.local import LocalEngine
 
 
@@ -21,6 +25,8 @@ def open_saved(registry: Path, key: str) -> tuple[Blueprint, LocalEngine]:
         RunFailed: a part of the model is missing or damaged, or the memory is too small.
     """
     silence_libraries()
+    if (entry := entry_at(registry, key)) is not None:
+        refuse_damaged(registry, entry, Hashes(registry.parent / "cache" / HASHES).of)
     ref = Ref(key)
     graph = Graph(key, 0, {ref: RegistryModel(key=key)}, (ref,))
     blueprint = Blueprints(graph, {}, registry).of(ref)

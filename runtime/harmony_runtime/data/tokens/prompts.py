@@ -59,11 +59,18 @@ class Prompts:
 
 
 def prompts_of(
-    desk: Desk, dataset: Ref, blueprint: Blueprint, max_tokens: int, *, limit: int | None = None
+    desk: Desk,
+    dataset: Ref,
+    blueprint: Blueprint,
+    max_tokens: int,
+    *,
+    limit: int | None = None,
+    shorter: str = "lower `max_tokens` of `sampling`",
 ) -> Prompts:
     """The prompts of a dataset in a model's tokens, each with room for `max_tokens` behind it.
 
-    `limit` takes the first rows only, those that turn out too long among them.
+    `limit` takes the first rows only, those that turn out too long among them; `shorter` is what helps where
+    they are too long.
 
     Raises:
         RunFailed: rows are faulty, or nothing is left.
@@ -78,9 +85,9 @@ def prompts_of(
         of = too_long + len(prompts) + prompts.counts["too_long_and_dropped"]
         raise RunFailed(
             f"{where}{too_long} of {of} prompts {room}, and a prompt that is cut asks another question: "
-            'lower `max_tokens` of `sampling`, or set `on_too_long = "drop"`'
+            f'{shorter}, or set `on_too_long = "drop"`'
         )
-    mend = "lower `max_tokens` of `sampling`, or take a model with a longer context"
+    mend = f"{shorter}, or take a model with a longer context"
     say_lengths(prompts.counts, where, desk.watcher, what="prompts", are=room, mend=mend)
     say_unknown(tokens["unknown"], tokens["all"], where, desk.watcher)
     blueprint.check_ids(table.about["largest_id"])

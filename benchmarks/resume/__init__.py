@@ -1,0 +1,1 @@
+"""What a run is worth that was killed: `make resume-table`."""
