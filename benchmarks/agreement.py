@@ -148,8 +148,8 @@ def _run_all(jobs: Path, place: Path) -> None:
 
     from harmony_compiler.graph.graph import Graph
     from harmony_runtime.algorithms.gradients import Gradients
-    from harmony_runtime.context import Context
     from harmony_runtime.executor import run
+    from harmony_runtime.processes.context import Context
     from harmony_runtime.watch import Silent
 
     most = [0]

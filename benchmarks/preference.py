@@ -30,13 +30,14 @@ from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.home import home
 from harmony_compiler.store.registry import entry_at
 from harmony_runtime.algorithms.dpo import answer_sums
-from harmony_runtime.context import Context
 from harmony_runtime.data.order import micro_batches
 from harmony_runtime.data.tokens.pairs import pairs_of
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rooms import Desk
 from harmony_runtime.watch import Silent
 
@@ -98,7 +99,7 @@ def logprobs(key: str, pairs: Path, registry: Path) -> Tensor:
     )
     blueprint = desk.blueprints.of(model)
     rows = pairs_of(desk, PAIRS, blueprint)
-    mesh = Context(ONE_DEVICE).mesh()
+    mesh = Mesh(Context(ONE_DEVICE))
     scorer = Scorer(mesh.place(weights.load(blueprint)).eval(), mesh, blueprint.settings.dtype)
 
     found_2P = torch.zeros(2, len(rows))

@@ -28,7 +28,7 @@ import harmony_dsl
 from benchmarks.resume import forked, recipes
 from benchmarks.resume.forked import Kill
 from harmony_compiler.graph.graph import Graph
-from harmony_runtime.folders import faults_of
+from harmony_runtime.disk.folders import faults_of
 
 WAYS = {
     "killed, checkpoint every step": ("1", signal.SIGKILL),

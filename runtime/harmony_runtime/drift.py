@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,15 +22,13 @@ from harmony_compiler.graph.graph import Graph, value_to_json
 from harmony_compiler.graph.identity import Meanings
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.values import Ref
-from harmony_runtime import checkpoints
-from harmony_runtime.context import Context
+from harmony_runtime.algorithms.stage import Stage
+from harmony_runtime.disk import checkpoints
+from harmony_runtime.disk.checkpoints import Position
+from harmony_runtime.disk.runfolder import RunFolder
 from harmony_runtime.failures import RunFailed, machine_faults, place
-from harmony_runtime.runfolder import RunFolder
+from harmony_runtime.processes.context import Context
 from harmony_runtime.watch import Watcher
-
-if TYPE_CHECKING:
-    from harmony_runtime.algorithms.loop import Stage
-    from harmony_runtime.checkpoints import Position
 
 LIBRARIES = (
     *("torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "safetensors", "numpy"),

@@ -22,16 +22,16 @@ from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.models import LoadSettings
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.support import unsupported
-from harmony_runtime import locks
 from harmony_runtime.algorithms.table import TRAININGS
-from harmony_runtime.context import Context, lost_process
+from harmony_runtime.disk import locks
+from harmony_runtime.disk.runfolder import RunFolder, refuse_foreign
 from harmony_runtime.failures import Interrupted, LostProcess, RunFailed, machine_faults, place
-from harmony_runtime.interrupts import Interrupts, Stop
-from harmony_runtime.pulse import Stall
+from harmony_runtime.processes.context import Context, lost_process
+from harmony_runtime.processes.interrupts import Interrupts, Stop
+from harmony_runtime.processes.pulse import Stall
 from harmony_runtime.quiet import silence_libraries
-from harmony_runtime.reuse import refuse_unfit
-from harmony_runtime.runfolder import RunFolder, refuse_foreign
-from harmony_runtime.walk import Walk
+from harmony_runtime.run.reuse import refuse_unfit
+from harmony_runtime.run.walk import Walk
 from harmony_runtime.watch import Summary, Watcher
 
 

@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 
 from harmony_compiler.store.registry import MANIFEST, Entry, Weights, dependents, entry_at, write_manifest
 from harmony_grammar.records import replace
+from harmony_runtime.disk.folders import SUMS, faults_of, growing, seal, seal_anew, settle, sweep, to_disk
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import SUMS, faults_of, growing, seal, seal_anew, settle, sweep, to_disk
 from harmony_runtime.watch import Saved
 
 IfExists = Literal["error", "rename", "overwrite"]

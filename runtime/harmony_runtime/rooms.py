@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.context import Context
+from harmony_runtime.disk.runfolder import RunFolder
 from harmony_runtime.drift import Drift
-from harmony_runtime.interrupts import Interrupts
 from harmony_runtime.models.blueprint import Blueprints
-from harmony_runtime.runfolder import RunFolder
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.interrupts import Interrupts
 from harmony_runtime.watch import Watcher
 
 

@@ -23,10 +23,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config, Qwe
 from harmony_compiler.graph.graph import ONE_DEVICE
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.table import TRAININGS
-from harmony_runtime.context import Context
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models.heads import Critic, Scalar
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 
 RECORDED = Path(__file__).parent / "recorded"
 LOSSES = "harmony_runtime.losses"
@@ -53,7 +53,7 @@ def recording(name: str) -> Recording:
 
 @cache
 def mesh() -> Mesh:
-    return Context(ONE_DEVICE).mesh()
+    return Mesh(Context(ONE_DEVICE))
 
 
 def language_model(name: str = "policy") -> PreTrainedModel:

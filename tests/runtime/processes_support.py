@@ -17,7 +17,7 @@ WORK = """
 import json, os, sys
 from pathlib import Path
 from harmony_compiler.graph.graph import Graph
-from harmony_runtime.context import Context
+from harmony_runtime.processes.context import Context
 from harmony_runtime.executor import run
 from harmony_runtime.failures import Interrupted
 from runtime_support import Told

@@ -14,9 +14,10 @@ from runtime_support import MODEL, graph_of, tiny
 from harmony_compiler.graph.graph import ONE_DEVICE
 from harmony_compiler.graph.models import ScratchModel
 from harmony_compiler.graph.settings import Sampling
-from harmony_runtime.context import Context
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint, Blueprints
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.engine import Completion
 from harmony_runtime.rollout.local import LocalEngine
 
@@ -48,7 +49,7 @@ def lively(architecture: str = "qwen3", **changes: Any) -> tuple[Any, Blueprint]
 
 
 def engine(model: Any, blueprint: Blueprint, **options: Any) -> LocalEngine:
-    return LocalEngine(model, blueprint, Context(ONE_DEVICE).mesh(), **options)
+    return LocalEngine(model, blueprint, Mesh(Context(ONE_DEVICE)), **options)
 
 
 def mixed_prompts(count: int, longest: int = 20) -> list[list[int]]:

@@ -19,8 +19,8 @@ from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.files import content_hash
-from harmony_runtime import checkpoints
-from harmony_runtime.background import Background
+from harmony_runtime.disk import checkpoints
+from harmony_runtime.disk.background import Background
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.rooms import Desk
 from harmony_runtime.watch import Silent, Summary, Watcher

@@ -37,11 +37,12 @@ from harmony_compiler.graph.models import LoadSettings, LocalModel, RegistryMode
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Lora
 from harmony_grammar import records
-from harmony_runtime.context import Context
 from harmony_runtime.failures import Interrupted
 from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_what_a_reference_says_whatever_the_model_has_become(
     model = weights.load(drawn).train()
     start = logits(weights.load(drawn))
     counted = torch.arange(IDS.shape[1]).expand_as(IDS) > 0
-    wanted = Scorer(weights.load(drawn), Context(ONE_DEVICE).mesh(), "auto").eval()(IDS, counted).detach()
-    reference = Reference(model, drawn, Context(ONE_DEVICE).mesh())
+    wanted = Scorer(weights.load(drawn), Mesh(Context(ONE_DEVICE)), "auto").eval()(IDS, counted).detach()
+    reference = Reference(model, drawn, Mesh(Context(ONE_DEVICE)))
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     for _ in range(2):
         model(IDS).logits.square().mean().backward()

@@ -16,10 +16,10 @@ from runtime_support import Told, Train, read_lines, same, training
 
 from harmony_compiler.graph.settings import Checkpoint
 from harmony_compiler.graph.values import Duration, Percent
-from harmony_runtime import checkpoints
 from harmony_runtime.algorithms.loop import Loop
-from harmony_runtime.background import Background
-from harmony_runtime.checkpoints import Position, Series
+from harmony_runtime.disk import checkpoints
+from harmony_runtime.disk.background import Background
+from harmony_runtime.disk.checkpoints import Position, Series
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.watch import Silent
@@ -162,6 +162,17 @@ def test_where_no_checkpoint_is_whole_the_run_says_so(train: Train, tmp_path: Pa
     assert places(tmp_path / "out") == ["2", "3"]
     shutil.rmtree(stage)
     train(graph, resume=True)
+
+
+def test_lines_that_somebody_removed_are_told(train: Train, tmp_path: Path) -> None:
+    graph = training(steps=4, checkpoint=Checkpoint(every=1))
+    cut_off(train, graph, 3)
+    lines = tmp_path / "out" / "metrics.jsonl"
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:1]))
+    told = Told()
+    train(graph, watcher=told, resume=True)
+    assert any("metrics.jsonl has" in text and "are missing" in text for text in told.warnings)
+    assert [line["step"] for line in read_lines(lines)] == [1, 3, 4]
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(

@@ -17,10 +17,10 @@ from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.settings import Checkpoint, Lora
 from harmony_compiler.store.registry import entry_at
 from harmony_runtime import registry as saved_models
+from harmony_runtime.disk.folders import faults_of
+from harmony_runtime.disk.lines import Lines
 from harmony_runtime.executor import run
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import faults_of
-from harmony_runtime.metrics import Lines
 from harmony_runtime.models import weights
 from harmony_runtime.rollout.saved import open_saved
 from harmony_runtime.watch import Silent, Summary

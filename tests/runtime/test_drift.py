@@ -34,10 +34,10 @@ from harmony_compiler.graph.models import LocalModel
 from harmony_compiler.graph.outputs import Save
 from harmony_grammar import records
 from harmony_runtime import drift
-from harmony_runtime.context import Context
+from harmony_runtime.disk.runfolder import RunFolder
 from harmony_runtime.drift import Drift
 from harmony_runtime.failures import Interrupted, RunFailed
-from harmony_runtime.runfolder import RunFolder
+from harmony_runtime.processes.context import Context
 from harmony_runtime.watch import Silent
 
 Refused = Callable[..., RunFailed]

@@ -15,8 +15,8 @@ from validation_support import ADAPTED, stage_of, validated
 from harmony_compiler.graph import settings
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.measures import HIGHER, LOWER, better
-from harmony_runtime import checkpoints
 from harmony_runtime.algorithms.early_stop import EarlyStop
+from harmony_runtime.disk import checkpoints
 from harmony_runtime.failures import Interrupted
 
 # --- what is better -------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harmony_runtime.folders import SUMS, faults_of, seal, seal_anew, whole, write_text
-from harmony_runtime.metrics import Lines
+from harmony_runtime.disk.folders import SUMS, faults_of, seal, seal_anew, whole, write_text
+from harmony_runtime.disk.lines import Lines
 
 
 @pytest.fixture

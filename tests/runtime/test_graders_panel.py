@@ -30,7 +30,7 @@ from harmony_compiler.graph.values import Percent, Ref
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.panel import Panel, Verdict, measured
 from harmony_runtime.graders.protocol import Failure, Grade, Sample, Score
-from harmony_runtime.interrupts import Interrupts
+from harmony_runtime.processes.interrupts import Interrupts
 from harmony_runtime.watch import Measured
 
 ROOTS = [Ref("root")]

@@ -18,7 +18,7 @@ from harmony_compiler.graph.graders import Formula
 from harmony_compiler.graph.models import CHARS_VOCABULARY
 from harmony_compiler.graph.settings import Constant, Sampling
 from harmony_compiler.graph.values import Percent
-from harmony_runtime import context as streams
+from harmony_runtime import chance as streams
 from harmony_runtime.algorithms import reinforced
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.models.scratch import initial_weights, scratch_config

@@ -23,7 +23,7 @@ GRACE, LONG = 0.2, 60.0
 PROCESS = """
 import json, os, sys, time
 from pathlib import Path
-from harmony_runtime.lifelines import Lifelines
+from harmony_runtime.processes.lifelines import Lifelines
 
 rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 
@@ -53,8 +53,8 @@ RUN = """
 import sys, time
 from pathlib import Path
 from harmony_compiler.graph.graph import Launch
-from harmony_runtime.context import Context
-from harmony_runtime.lifelines import Lifelines
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.lifelines import Lifelines
 
 Lifelines.__init__.__defaults__ = (float(sys.argv[4]),)
 context = Context(Launch(2))

@@ -16,14 +16,14 @@ from runtime_support import SAVE, Told, Train, training
 
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.store.registry import keys
-from harmony_runtime import locks
+from harmony_runtime.disk import locks
 from harmony_runtime.failures import Interrupted, RunFailed
 
 HOLDER = """
 import json, sys
 from pathlib import Path
 from harmony_compiler.graph.graph import Graph
-from harmony_runtime import locks
+from harmony_runtime.disk import locks
 
 folder, registry, graph = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(Path(sys.argv[3]).read_text())
 with locks.of_folder(folder), locks.of_keys(Graph.from_json(graph), registry, folder):
@@ -147,7 +147,7 @@ def test_a_run_lets_go_however_it_ends(
         train(saving("error"), watcher=Told(stop_at=1))
     gone()
     with monkeypatch.context() as patch:
-        patch.setattr("harmony_runtime.walk.Walk.all", lambda _: 1 / 0)
+        patch.setattr("harmony_runtime.run.walk.Walk.all", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(saving("error"), resume=True)
     gone()

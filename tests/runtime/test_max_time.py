@@ -14,9 +14,9 @@ from runtime_support import Told, Train, same, training
 from test_drift import two_stages
 
 from harmony_runtime import executor
-from harmony_runtime.context import Context
 from harmony_runtime.failures import Interrupted
-from harmony_runtime.interrupts import SIGNALS, Interrupts, Stop
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.interrupts import SIGNALS, Interrupts, Stop
 
 
 class Slow(Told):

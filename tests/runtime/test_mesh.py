@@ -24,13 +24,13 @@ from harmony_compiler.graph.measures import Validation
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.settings import EarlyStop, Lora
 from harmony_grammar import records
-from harmony_runtime import cuts
 from harmony_runtime.algorithms.gradients import Gradients
-from harmony_runtime.context import Context
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import spreading, weights
-from harmony_runtime.pulse import Pulse
+from harmony_runtime.processes import cuts
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
+from harmony_runtime.processes.pulse import Pulse
 
 SHAPE: dict[str, Any] = {"hidden_size": 32, "heads": 4, "kv_heads": 2, "mlp_size": 64, "layers": 2}
 NARROW = 48

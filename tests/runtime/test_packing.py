@@ -15,10 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
 from harmony_compiler.graph.graph import ONE_DEVICE
-from harmony_runtime.context import Context
 from harmony_runtime.models.heads import Critic, Scalar
 from harmony_runtime.models.packing import pack, packs
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 
 SHAPE = {"vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -54,7 +55,7 @@ def test_packed_rows_say_what_rows_side_by_side_say(name: str) -> None:
     model, (ids_BT, counted_BT) = model_of(CONFIGS[name]), some_rows()
     found = []
     for packed in (True, False):
-        scorer = Scorer(model, Context(ONE_DEVICE).mesh(), "auto")
+        scorer = Scorer(model, Mesh(Context(ONE_DEVICE)), "auto")
         assert scorer._packs
         scorer._packs = packed
         model.zero_grad()
@@ -70,7 +71,7 @@ def test_packed_rows_say_what_rows_side_by_side_say(name: str) -> None:
 
 def test_a_critic_says_the_same_of_packed_rows() -> None:
     model, (ids_BT, counted_BT) = model_of(CONFIGS["qwen3"]), some_rows()
-    critic = Critic(Scalar(model.model.float(), torch.nn.Linear(32, 1)), Context(ONE_DEVICE).mesh(), "auto")
+    critic = Critic(Scalar(model.model.float(), torch.nn.Linear(32, 1)), Mesh(Context(ONE_DEVICE)), "auto")
     values_BT = critic(ids_BT, counted_BT)
     assert critic._packs
     critic._packs = False

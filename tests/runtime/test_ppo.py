@@ -34,7 +34,7 @@ from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import AdamW, Constant, Linear, Sampling
 from harmony_compiler.graph.values import Percent
-from harmony_runtime import context as streams
+from harmony_runtime import chance as streams
 from harmony_runtime.algorithms import reinforced
 from harmony_runtime.data.order import mini_batches
 from harmony_runtime.failures import Interrupted, RunFailed

@@ -16,10 +16,10 @@ from runtime_support import Train, read_lines, training
 from test_evaluation import Heard, comparing
 
 from harmony_compiler.graph.graph import Launch
-from harmony_runtime.context import Context, lost_process
+from harmony_runtime.disk.runfolder import RunFolder
 from harmony_runtime.failures import Interrupted, RunFailed
-from harmony_runtime.interrupts import Interrupts, Stop
-from harmony_runtime.runfolder import RunFolder
+from harmony_runtime.processes.context import Context, lost_process
+from harmony_runtime.processes.interrupts import Interrupts, Stop
 
 TWO = Launch(2)
 
@@ -155,9 +155,9 @@ PROBE = """
 import os, signal, sys
 import torch
 from harmony_compiler.graph.graph import Launch
-from harmony_runtime.context import Context
+from harmony_runtime.processes.context import Context
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.interrupts import Interrupts, Stop
+from harmony_runtime.processes.interrupts import Interrupts, Stop
 
 context = Context(Launch(2))
 rank = context.rank

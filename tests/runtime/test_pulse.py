@@ -21,7 +21,7 @@ from harmony_compiler.graph.graders import Contains
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.graders.protocol import Grade, Sample, Score
-from harmony_runtime.pulse import Pulse, Stall
+from harmony_runtime.processes.pulse import Pulse, Stall
 
 SOON, LONG = 0.1, 60.0
 """Seconds: what is a stall here, and what a test waits for at most."""
@@ -87,7 +87,7 @@ class Looks:
 
 def test_a_stall_is_told_again_ever_later_and_a_beat_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told = [0.0], list[str]()
-    monkeypatch.setattr("harmony_runtime.pulse.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("harmony_runtime.processes.pulse.time", SimpleNamespace(monotonic=lambda: now[0]))
     pulse = Pulse(100)
 
     def at(seconds: float) -> Callable[[], None]:

@@ -361,7 +361,7 @@ def test_out_of_memory_names_what_helps(train: Train, monkeypatch: pytest.Monkey
 
 def test_what_the_command_imports_brings_no_torch() -> None:
     code = (
-        "import sys, harmony_runtime.failures, harmony_runtime.interrupts, harmony_runtime.watch; "
+        "import sys, harmony_runtime.failures, harmony_runtime.processes.interrupts, harmony_runtime.watch; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

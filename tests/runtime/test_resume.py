@@ -28,10 +28,10 @@ from runtime_support import (
 )
 
 from harmony_compiler.graph.outputs import Save
-from harmony_runtime import checkpoints
+from harmony_runtime.disk import checkpoints
+from harmony_runtime.disk.folders import seal
 from harmony_runtime.failures import Interrupted, RunFailed
-from harmony_runtime.folders import seal
-from harmony_runtime.interrupts import Interrupts, Stop
+from harmony_runtime.processes.interrupts import Interrupts, Stop
 from harmony_runtime.watch import Silent
 
 
@@ -119,7 +119,7 @@ def test_ctrl_c_while_the_folder_is_made(train: Train, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("harmony_runtime.runfolder.RunFolder.note", stopped)
+        patch.setattr("harmony_runtime.disk.runfolder.RunFolder.note", stopped)
         with pytest.raises(Interrupted):
             train(training())
     assert train(training(), resume=True).stages[0].steps == 6

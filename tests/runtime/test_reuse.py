@@ -16,8 +16,8 @@ from test_drift import two_stages
 
 from harmony_compiler.graph.outputs import Save
 from harmony_grammar import records
+from harmony_runtime.disk.folders import faults_of
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import faults_of
 from harmony_runtime.models import adapters
 
 Stamp = tuple[int, bytes]

@@ -15,8 +15,8 @@ from tensorboardX.record_writer import masked_crc32c
 
 from harmony_compiler.graph.graph import Launch
 from harmony_compiler.graph.settings import Cosine
-from harmony_runtime.context import Context
 from harmony_runtime.failures import Interrupted, RunFailed
+from harmony_runtime.processes.context import Context
 from harmony_runtime.trackers import Trackers
 
 IDENTITY = "0123456789abcdef0123456789abcdef"

@@ -231,7 +231,7 @@ def test_a_time_counts_from_the_last_validation(context: Any) -> None:
 @pytest.fixture
 def context() -> Any:
     from harmony_compiler.graph.graph import ONE_DEVICE
-    from harmony_runtime.context import Context
+    from harmony_runtime.processes.context import Context
 
     return Context(ONE_DEVICE)
 

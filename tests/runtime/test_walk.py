@@ -59,8 +59,8 @@ def events(monkeypatch: pytest.MonkeyPatch, registry: Path) -> list[str]:
         happened.append(f"evaluated {prepared.name}, saved: {(registry / 'small').is_dir()}")
         return FOUND
 
-    monkeypatch.setattr("harmony_runtime.evaluation.prepare", prepare)
-    monkeypatch.setattr("harmony_runtime.evaluation.evaluate", evaluate)
+    monkeypatch.setattr("harmony_runtime.run.evaluation.prepare", prepare)
+    monkeypatch.setattr("harmony_runtime.run.evaluation.evaluate", evaluate)
     return happened
 
 
@@ -113,7 +113,7 @@ def test_a_stop_in_an_evaluation_keeps_the_training(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("harmony_runtime.evaluation.evaluate", stopped)
+        patch.setattr("harmony_runtime.run.evaluation.evaluate", stopped)
         with pytest.raises(Interrupted, match="1 finished stage"):
             train(measuring())
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -129,7 +129,7 @@ def test_an_evaluation_that_cannot_be_is_refused_before_training(
     def no(*_: Any) -> None:
         raise RunFailed("no rows to compare on")
 
-    monkeypatch.setattr("harmony_runtime.evaluation.prepare", no)
+    monkeypatch.setattr("harmony_runtime.run.evaluation.prepare", no)
     assert refused(measuring()).message == "no rows to compare on"
 
 

@@ -23,19 +23,20 @@ from transformers import PreTrainedModel
 from harmony_compiler.graph.algorithms import Dpo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
-from harmony_runtime.algorithms.loop import Loop, Stage, Trained
+from harmony_runtime.algorithms.loop import Loop
 from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.algorithms.stage import Stage, Trained
 from harmony_runtime.algorithms.validation import Exam, counts_of, exam_of, own_part, watching
 from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.pairs import PairRows, pairs_of
 from harmony_runtime.failures import place
 from harmony_runtime.losses import dpo_loss
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Metrics
 
@@ -86,7 +87,7 @@ def _held_out(run: Run, node: Dpo, blueprint: Blueprint) -> PairRows | Exam | No
 
 def train(run: Run, stage: DpoStage) -> Trained:
     node, pairs = stage.node, stage.pairs
-    mesh = run.context.mesh(stage.blueprint)
+    mesh = Mesh(run.context, stage.blueprint)
     model = mesh.place(weights.load(stage.blueprint))
     model.train()
     start = Start(Reference(model, stage.blueprint, mesh), len(pairs), mesh)

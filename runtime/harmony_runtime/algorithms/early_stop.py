@@ -13,8 +13,8 @@ import torch
 
 from harmony_compiler.graph import settings
 from harmony_compiler.graph.measures import better
-from harmony_runtime import cuts
-from harmony_runtime.checkpoints import Tree, Weights
+from harmony_runtime.disk.checkpoints import Tree, Weights
+from harmony_runtime.processes import cuts
 from harmony_runtime.watch import Metrics, Number
 
 

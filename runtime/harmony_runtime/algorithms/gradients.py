@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from harmony_runtime.mesh import Mesh
+from harmony_runtime.processes.mesh import Mesh
 
 Part = TypeVar("Part")
 

@@ -21,14 +21,15 @@ from harmony_compiler.graph.algorithms import Grpo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.inside import Inside
-from harmony_runtime.algorithms.loop import Loop, Trained
+from harmony_runtime.algorithms.loop import Loop
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.stage import Trained
 from harmony_runtime.algorithms.validation import watching
 from harmony_runtime.data.order import Order, mini_batches
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.losses import group_advantages, grpo_loss, token_weights
-from harmony_runtime.mesh import Mesh
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.batch import Batch
 from harmony_runtime.rollout.rewards import lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
@@ -44,7 +45,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
 
 
 def train(run: Run, stage: GrpoStage) -> Trained:
-    node, mesh = stage.node, run.context.mesh(stage.blueprint)
+    node, mesh = stage.node, Mesh(run.context, stage.blueprint)
     with Panel(run.graph, [node.grader, *node.metrics]) as panel:
         actor = Actor(stage, panel, mesh)
         optimiser = Optimiser(actor.model, node, node.lr, stage.steps, stage.place)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from harmony_runtime.checkpoints import Tree
+from harmony_runtime.disk.checkpoints import Tree
 
 T = TypeVar("T")
 Part = TypeVar("Part")

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harmony_compiler.graph.settings import Checkpoint
 from harmony_compiler.graph.values import Duration, Percent
-from harmony_runtime import cuts
-from harmony_runtime.checkpoints import Position, Remembers, Series
-from harmony_runtime.failures import machine_faults
-from harmony_runtime.folders import sweep
+from harmony_runtime.algorithms.stage import Stage
+from harmony_runtime.disk.checkpoints import Position, Remembers, Series
+from harmony_runtime.disk.folders import sweep
+from harmony_runtime.failures import RunFailed, machine_faults
+from harmony_runtime.processes import cuts
 from harmony_runtime.rooms import Run
-
-if TYPE_CHECKING:
-    from harmony_runtime.algorithms.loop import Stage
 
 KEPT = 3
 """Checkpoints that a recipe keeps which does not say."""
@@ -47,7 +45,11 @@ class Keeper:
         self._every, self._seconds = _due(asked, stage.steps)
 
     def resume(self) -> Position:
-        """Where the stage goes on, after the rooms are as the newest whole checkpoint has them."""
+        """Where the stage goes on, after the rooms are as the newest whole checkpoint has them.
+
+        Raises:
+            RunFailed: no checkpoint is whole, or it was kept under other conditions.
+        """
         run, stage, context = self._run, self._stage, self._run.context
         if context.is_main and self._folder.is_dir():
             with machine_faults("looking for checkpoints"):
@@ -55,6 +57,7 @@ class Keeper:
         context.wait()
         tree, damaged = self._series.newest()
         at = Position(0) if tree is None else Position(*tree["at"])
+        self._refuse_other_places(at)
         for fault in damaged:
             run.watcher.warning(
                 f"{stage.place}a checkpoint is damaged, and the one before is used, after step {at.step}: "
@@ -66,14 +69,31 @@ class Keeper:
                 room.restore(tree["rooms"][name])
             inside = f", inside step {at.step + 1}" if at.part else ""
             run.watcher.note(f"`{stage.name}` goes on after step {at.step} of {stage.steps}{inside}")
-        lengths = tree["lines"] if tree is not None else {}
-        for lines in run.folder.lines:
-            lines.cut_back(stage.name, at.step, beyond=lengths.get(lines.path.name, 0))
+        self._cut_back(at, {} if tree is None else tree["lines"])
         context.wait()  # all have read
         if context.is_main:
             self._series.forget_after(at)
         self._last = self._clock()
         return at
+
+    def _refuse_other_places(self, at: Position) -> None:
+        if any(other != at for other in self._run.context.gather([at])):
+            raise RunFailed(
+                f"{self._stage.place}the processes of this run see different checkpoints in {self._folder}: "
+                "give all of them the same folder",
+                exit_code=2,
+            )
+
+    def _cut_back(self, at: Position, lengths: Mapping[str, int]) -> None:
+        """Let the files of lines be as they were at a position."""
+        for lines in self._run.folder.lines:
+            known = lengths.get(lines.path.name, 0)
+            if (length := lines.length()) < known:
+                self._run.watcher.warning(
+                    f"{lines.path} has {length:,} bytes, and had {known:,} when the checkpoint was kept: "
+                    "lines were removed since, and are missing"
+                )
+            lines.cut_back(self._stage.name, at.step, beyond=known)
 
     def between(self, step: int) -> None:
         """Keep a checkpoint after a step where one is due."""

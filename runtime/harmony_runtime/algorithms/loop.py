@@ -14,59 +14,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
-from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.alarms import Alarms
+from harmony_runtime.algorithms.early_stop import EarlyStop
 from harmony_runtime.algorithms.inside import Inside
 from harmony_runtime.algorithms.keeper import Keeper
 from harmony_runtime.algorithms.optimiser import Optimiser
-from harmony_runtime.checkpoints import Position, Remembers, Tree, Weights
+from harmony_runtime.algorithms.stage import Stage, Trained
+from harmony_runtime.algorithms.validation import Validator
+from harmony_runtime.disk.checkpoints import Position, Remembers, Tree, Weights
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.interrupts import Stop
-from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.weights import trained_parameters
+from harmony_runtime.processes.interrupts import Stop
 from harmony_runtime.rooms import Run
 from harmony_runtime.trackers import Trackers
 from harmony_runtime.watch import Metrics, Number
 
-if TYPE_CHECKING:
-    from harmony_runtime.algorithms.early_stop import EarlyStop
-    from harmony_runtime.algorithms.validation import Validator
-
-A = TypeVar("A", bound=Algorithm)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Stage(Generic[A]):
-    """One training stage, prepared: everything is checked, no weight is made."""
-
-    ref: Ref
-    name: str
-    identity: str
-    place: str
-    """Where the recipe writes it: the beginning of every message about it."""
-    node: A
-    blueprint: Blueprint
-    """Of the model that is trained."""
-    steps: int
-    counts: dict[str, dict[str, int]]
-    """What became of the rows, and how many tokens they have: `{"rows": {…}, "tokens": {…}}`."""
-    max_batch_tokens: int
-
-
-class Trained(NamedTuple):
-    model: PreTrainedModel
-    metrics: Metrics
-    """Those of the last step."""
-    facts: dict[str, Any]
-    """How the stage went, as the manifest keeps it."""
 
 
 class Loop:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_runtime import cuts
 from harmony_runtime.algorithms.schedules import rate
+from harmony_runtime.processes import cuts
 
 HOPELESS = 3
 """After so many updates in a row that were not applied, a stage ends: the next ones would fare no better."""

@@ -24,12 +24,13 @@ from harmony_compiler.graph.algorithms import Ppo
 from harmony_compiler.graph.values import Percent, Ref
 from harmony_runtime.algorithms.gradients import Gradients
 from harmony_runtime.algorithms.inside import Inside
-from harmony_runtime.algorithms.loop import Loop, Trained
+from harmony_runtime.algorithms.loop import Loop
 from harmony_runtime.algorithms.optimiser import Optimiser
 from harmony_runtime.algorithms.reinforced import Actor, Reinforced, over_updates, reinforced
+from harmony_runtime.algorithms.stage import Trained
 from harmony_runtime.algorithms.validation import watching
-from harmony_runtime.checkpoints import Weights
 from harmony_runtime.data.order import Order, mini_batches
+from harmony_runtime.disk.checkpoints import Weights
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.losses import (
@@ -43,9 +44,9 @@ from harmony_runtime.losses import (
     token_weights,
     whiten,
 )
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import heads, weights
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.batch import Batch
 from harmony_runtime.rollout.rewards import lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
@@ -98,10 +99,10 @@ def _refuse_unfit(critic: Blueprint, stage: Reinforced[Ppo], longest: int) -> No
 
 
 def train(run: Run, stage: PpoStage) -> Trained:
-    node, mesh = stage.node, run.context.mesh(stage.blueprint)
+    node, mesh = stage.node, Mesh(run.context, stage.blueprint)
     with Panel(run.graph, [node.grader, *node.metrics]) as panel:
         actor = Actor(stage, panel, mesh)
-        beside = run.context.mesh(stage.critic)
+        beside = Mesh(run.context, stage.critic)
         scalar = beside.place(heads.critic(stage.critic, node.seed))
         scalar.train()
         critic = heads.Critic(scalar, beside, stage.critic.settings.dtype)

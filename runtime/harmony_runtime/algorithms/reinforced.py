@@ -17,17 +17,17 @@ from torch import Tensor
 from harmony_compiler.graph.algorithms import Grpo, Ppo
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.inside import Inside
-from harmony_runtime.algorithms.loop import Stage
+from harmony_runtime.algorithms.stage import Stage
 from harmony_runtime.algorithms.validation import Exam, counts_of, exam_of
 from harmony_runtime.data.order import Order
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import place
 from harmony_runtime.graders.panel import Panel
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.answers import answers
 from harmony_runtime.rollout.batch import Batch
 from harmony_runtime.rollout.canary import sampler_gap

@@ -21,18 +21,19 @@ from transformers import PreTrainedModel
 from harmony_compiler.graph.algorithms import Sft
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.gradients import Gradients
-from harmony_runtime.algorithms.loop import Loop, Stage, Trained
+from harmony_runtime.algorithms.loop import Loop
 from harmony_runtime.algorithms.optimiser import Optimiser
+from harmony_runtime.algorithms.stage import Stage, Trained
 from harmony_runtime.algorithms.validation import Exam, counts_of, exam_of, own_part, watching
 from harmony_runtime.data.order import Order, micro_batches
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.trained import TokenRows, tokens_of
 from harmony_runtime.failures import RunFailed, place
 from harmony_runtime.losses import sft_loss, token_weights
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Metrics
 
@@ -92,7 +93,7 @@ def _held_out(run: Run, node: Sft, blueprint: Blueprint) -> TokenRows | Exam | N
 
 def train(run: Run, stage: SftStage) -> Trained:
     node, rows = stage.node, stage.rows
-    mesh = run.context.mesh(stage.blueprint)
+    mesh = Mesh(run.context, stage.blueprint)
     model = mesh.place(weights.load(stage.blueprint))
     model.train()
     scorer = mesh.prepare(Scorer(model, mesh, stage.blueprint.settings.dtype))

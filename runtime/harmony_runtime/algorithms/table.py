@@ -10,7 +10,7 @@ from harmony_compiler.graph.algorithms import Dpo, Grpo, Ppo, Sft
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms import dpo, grpo, ppo, sft
-from harmony_runtime.algorithms.loop import Stage, Trained
+from harmony_runtime.algorithms.stage import Stage, Trained
 from harmony_runtime.rooms import Run
 
 

@@ -25,15 +25,15 @@ from harmony_compiler.graph.settings import Sampling
 from harmony_compiler.graph.values import Duration, Percent, Ref
 from harmony_grammar.records import replace
 from harmony_runtime.algorithms.early_stop import EarlyStop
-from harmony_runtime.algorithms.loop import Stage
-from harmony_runtime.checkpoints import Tree
-from harmony_runtime.context import Context
+from harmony_runtime.algorithms.stage import Stage
 from harmony_runtime.data.order import micro_batches
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
+from harmony_runtime.disk.checkpoints import Tree
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.panel import Panel
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.answers import answers
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rollout.rewards import grades_of, lines_of, measures_of, rewards_of

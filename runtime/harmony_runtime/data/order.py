@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from harmony_runtime.context import stream
+from harmony_runtime.chance import stream
 
 
 class Order:

@@ -25,7 +25,7 @@ from transformers.utils import cached_file
 
 from harmony_compiler.graph.settings import Lora
 from harmony_compiler.store.adapters import CONFIG, OWN_BASE, WEIGHTS
-from harmony_runtime.context import seeded_globally
+from harmony_runtime.chance import seeded_globally
 from harmony_runtime.failures import RunFailed
 
 TRAINED = "default"

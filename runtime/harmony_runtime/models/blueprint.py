@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import GenerationConfig
 
 from harmony_compiler.graph.algorithms import Algorithm
@@ -53,6 +54,11 @@ class Blueprint:
     tokenizer: Any
     generation: GenerationConfig
     notes: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights as they are kept; how they are computed with is the device's."""
+        return torch.bfloat16 if self.settings.dtype == "bfloat16" else torch.float32
 
     @property
     def carries_adapter(self) -> bool:

@@ -19,14 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from harmony_runtime.context import DTYPES, seeded_globally
+from harmony_runtime.chance import seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Pretrained
 from harmony_runtime.models.packing import pack, packed, packs
 from harmony_runtime.models.reading import refuse_missing, unreadable
+from harmony_runtime.processes.mesh import Mesh
 
 FILE = "scalar_head.safetensors"
 
@@ -126,7 +126,7 @@ def reward_model(blueprint: Blueprint) -> Scalar:
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 origin.name,
                 config=origin.config,
-                dtype=DTYPES[blueprint.settings.dtype],
+                dtype=blueprint.dtype,
                 use_safetensors=True,
                 output_loading_info=True,
                 **origin.options,

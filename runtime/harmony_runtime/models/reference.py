@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Adapted, Fresh
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.mesh import Mesh
 
 
 class Reference:

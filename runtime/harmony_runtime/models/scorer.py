@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harmony_runtime.losses import token_logprobs
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models.packing import pack, packed, packs
+from harmony_runtime.processes.mesh import Mesh
 
 
 class Scorer(nn.Module):

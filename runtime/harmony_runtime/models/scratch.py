@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedModel, Qwen3Config
 
 from harmony_compiler.graph.models import ScratchModel
-from harmony_runtime.context import seeded_globally
+from harmony_runtime.chance import seeded_globally
 
 
 def scratch_config(node: ScratchModel, vocabulary: int) -> Any:

@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from harmony_compiler.store.adapters import OWN_BASE
-from harmony_runtime import cuts
-from harmony_runtime.context import DTYPES, seeded_globally
+from harmony_runtime.chance import seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.models import adapters
 from harmony_runtime.models.blueprint import Blueprint
@@ -33,6 +32,7 @@ from harmony_runtime.models.origins import (
 )
 from harmony_runtime.models.reading import refuse_missing, unreadable
 from harmony_runtime.models.scratch import initial_weights
+from harmony_runtime.processes import cuts
 
 
 def load(blueprint: Blueprint) -> PreTrainedModel:
@@ -73,7 +73,7 @@ def _new(origin: New, blueprint: Blueprint) -> PreTrainedModel:
         model = initial_weights(origin.config, origin.seed, **_attention(blueprint))
     except (ImportError, ValueError) as fault:
         raise RunFailed(f"{blueprint.place}the model cannot be made: {fault}") from fault
-    return model.to(DTYPES[blueprint.settings.dtype])
+    return model.to(blueprint.dtype)
 
 
 def _pretrained(origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
@@ -88,7 +88,7 @@ def _pretrained(origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
         model, report = AutoModelForCausalLM.from_pretrained(
             origin.name,
             config=origin.config,
-            dtype=DTYPES[blueprint.settings.dtype],
+            dtype=blueprint.dtype,
             # A pickle is code of whoever wrote it: such weights are refused.
             use_safetensors=True,
             output_loading_info=True,

@@ -15,7 +15,7 @@ from harmony_runtime.data.tokens.prompts import Prompt
 from harmony_runtime.graders.answered import grade_json
 from harmony_runtime.graders.panel import Panel, Verdict
 from harmony_runtime.graders.protocol import Sample
-from harmony_runtime.mesh import Mesh
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.engine import Completion, Engine
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from harmony_runtime.mesh import Mesh
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.answers import Answer
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.mesh import Mesh
 from harmony_runtime.models import weights
 from harmony_runtime.models.scorer import Scorer
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.answers import Answer
 
 TOLERANCE = 1e-4

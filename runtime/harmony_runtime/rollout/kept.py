@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmony_runtime.checkpoints import Tree
 from harmony_runtime.data.tokens.prompts import Prompts
+from harmony_runtime.disk.checkpoints import Tree
 from harmony_runtime.graders.answered import grade_json, grade_of_json
 from harmony_runtime.graders.panel import Verdict
 from harmony_runtime.rollout.answers import Answer

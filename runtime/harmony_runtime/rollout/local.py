@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from harmony_compiler.graph.settings import Sampling
-from harmony_runtime.context import stream
-from harmony_runtime.mesh import Mesh
+from harmony_runtime.chance import stream
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.weights import answering
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.cache import bytes_a_token, cache_for
 from harmony_runtime.rollout.drawing import draw
 from harmony_runtime.rollout.engine import Completion, StopReason

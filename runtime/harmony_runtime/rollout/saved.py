@@ -10,9 +10,10 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_compiler.store.registry import entry_at
-from harmony_runtime.context import Context
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint, Blueprints
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.quiet import silence_libraries
 from harmony_runtime.registry import refuse_damaged
 from harmony_runtime.rollout.local import LocalEngine
@@ -30,5 +31,5 @@ def open_saved(registry: Path, key: str) -> tuple[Blueprint, LocalEngine]:
     ref = Ref(key)
     graph = Graph(key, 0, {ref: RegistryModel(key=key)}, (ref,))
     blueprint = Blueprints(graph, {}, registry).of(ref)
-    mesh = Context(ONE_DEVICE).mesh()
+    mesh = Mesh(Context(ONE_DEVICE))
     return blueprint, LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)

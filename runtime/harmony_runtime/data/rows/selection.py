@@ -19,7 +19,7 @@ from harmony_compiler.graph.datasets import Drawn, Rows
 from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.store.rows import SHOWN
 from harmony_grammar.diagnostics import Diagnostic
-from harmony_runtime.context import stream
+from harmony_runtime.chance import stream
 from harmony_runtime.data.faults import Faults, FilterFailed
 from harmony_runtime.data.rows.raw import RawRow
 from harmony_runtime.failures import RunFailed

@@ -39,8 +39,8 @@ from harmony_grammar.records import replace
 from harmony_runtime.data.faults import Faults
 from harmony_runtime.data.tokens.proofs import refuse_unproven, say_proofs
 from harmony_runtime.data.turns.threads import OnTooLong, RowThread, Threads, threads_of
+from harmony_runtime.disk.folders import whole
 from harmony_runtime.failures import RunFailed, place
-from harmony_runtime.folders import whole
 from harmony_runtime.models.chat import Chat
 from harmony_runtime.rooms import Desk
 

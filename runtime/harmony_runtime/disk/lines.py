@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harmony_runtime.folders import sync
+from harmony_runtime.disk.folders import sync
 
 
 class Lines:

@@ -22,8 +22,7 @@ from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Duration, Percent
 from harmony_compiler.store.registry import size_of
 from harmony_runtime import registry as saved_models
-from harmony_runtime.algorithms.loop import Stage
-from harmony_runtime.context import DTYPES
+from harmony_runtime.algorithms.stage import Stage
 from harmony_runtime.models import adapters
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.models.origins import Adapted, Fresh, address, trusts_code
@@ -159,7 +158,7 @@ def _weights(blueprint: Blueprint) -> _Sizes:
     origin = blueprint.weights
     if trusts_code(origin):
         return _Sizes(0, 0, 0)  # only that code knows
-    width = DTYPES[blueprint.settings.dtype].itemsize
+    width = blueprint.dtype.itemsize
     with torch.device("meta"):  # names and shapes, without weights
         model = AutoModelForCausalLM.from_config(deepcopy(blueprint.config))
         whole, below = (_numbers(part) for part in (model, model.base_model))

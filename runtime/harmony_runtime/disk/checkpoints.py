@@ -17,10 +17,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harmony_runtime import cuts
-from harmony_runtime.background import Background
+from harmony_runtime.disk.background import Background
+from harmony_runtime.disk.folders import faults_of, growing, seal, whole
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import faults_of, growing, seal, whole
+from harmony_runtime.processes import cuts
 
 Tree = Any
 _TENSOR = "tensor at"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
-from harmony_runtime.algorithms.loop import Stage, Trained
+from harmony_runtime.algorithms.stage import Stage, Trained
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.models import weights

@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.graph.graph import Graph
-from harmony_runtime.background import Background
+from harmony_runtime.disk.background import Background
+from harmony_runtime.disk.folders import faults_of, seal, sweep, whole, write_text
+from harmony_runtime.disk.lines import Lines
+from harmony_runtime.disk.locks import LOCK_FILES
 from harmony_runtime.failures import RunFailed, machine_faults
-from harmony_runtime.folders import faults_of, seal, sweep, whole, write_text
-from harmony_runtime.locks import LOCK_FILES
-from harmony_runtime.metrics import Lines
 from harmony_runtime.watch import Evaluations, Measured, Saved
 
 FORMAT_VERSION = 1

@@ -1,19 +1,16 @@
-"""Devices, processes and chance: the one room that knows Accelerate.
+"""Devices and processes: the one room that knows Accelerate.
 
-Takes what the launch asks for; gives the device, the arithmetic, what processes tell one another, and random
-streams that are named: a stream is seeded by (the node's seed, a purpose, a step) and by nothing that
-happened before, so no room can disturb another's chance and a resumed run needs no saved generators.
+Takes what the launch asks for; gives the device, the arithmetic, and what processes tell one another.
 
 Everything under "What processes tell one another" must be called by all of them, in the same order.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -23,22 +20,15 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from harmony_compiler.graph.graph import Launch
+from harmony_runtime.chance import seeded_globally
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.lifelines import Lifelines
-from harmony_runtime.mesh import Mesh
-from harmony_runtime.pulse import Pulse
+from harmony_runtime.processes.lifelines import Lifelines
+from harmony_runtime.processes.pulse import Pulse
 
 if TYPE_CHECKING:
-    from harmony_runtime.models.blueprint import Blueprint
+    pass
 
 T = TypeVar("T")
-
-DTYPES = {
-    "auto": torch.float32,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-}
-"""The type of the weights by the name that recipes use."""
 
 _DATA_PARALLEL = (
     DistributedType.MULTI_CPU,
@@ -173,14 +163,6 @@ class Context:
         """Forget the models of a finished stage."""
         self._accelerator.free_memory()
 
-    def mesh(self, blueprint: Blueprint | None = None) -> Mesh:
-        """How the processes share a stage's model, or where none is named, any model: a copy each.
-
-        Raises:
-            RunFailed: they cannot share it as its settings and the launch say.
-        """
-        return Mesh(self, blueprint)
-
     def seeded(self, seed: int, purpose: str, step: int = 0) -> AbstractContextManager[None]:
         """`seeded_globally` on this context's device."""
         return seeded_globally(seed, purpose, step, device=self.device)
@@ -212,28 +194,6 @@ def lost_process(fault: BaseException) -> bool:
     return isinstance(fault, torch.distributed.DistError) or (
         isinstance(fault, RuntimeError) and any(word in text for word in words)
     )
-
-
-def stream(seed: int, purpose: str, step: int = 0) -> torch.Generator:
-    """The random stream of this name."""
-    return torch.Generator().manual_seed(_number(seed, purpose, step))
-
-
-@contextmanager
-def seeded_globally(
-    seed: int, purpose: str, step: int = 0, device: torch.device | None = None
-) -> Iterator[None]:
-    """Within it torch's global generator is the named stream: for code that takes no generator, such as
-    dropout and the initialisation of weights. Afterwards the global generator is as it was."""
-    devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(_number(seed, purpose, step))
-        yield
-
-
-def _number(seed: int, purpose: str, step: int) -> int:
-    name = f"{seed}/{purpose}/{step}".encode()
-    return int.from_bytes(hashlib.sha256(name).digest()[:8]) >> 1
 
 
 def _refuse_other_launch(launch: Launch) -> None:

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it loads torch
-    from harmony_runtime.context import Context
+    from harmony_runtime.processes.context import Context
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

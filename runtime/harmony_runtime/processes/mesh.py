@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from harmony_runtime import cuts
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.processes import cuts
 
 if TYPE_CHECKING:
-    from harmony_runtime.context import Context
     from harmony_runtime.models.blueprint import Blueprint
-    from harmony_runtime.pulse import Pulse
+    from harmony_runtime.processes.context import Context
+    from harmony_runtime.processes.pulse import Pulse
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)

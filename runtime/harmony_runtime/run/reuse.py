@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from harmony_compiler.store.adapters import CONFIG, OWN_BASE
+from harmony_runtime.disk.folders import SUMS, faults_of, seal_anew, whole
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.folders import SUMS, faults_of, seal_anew, whole
 from harmony_runtime.models import adapters
 
 

@@ -25,22 +25,23 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_compiler.store.registry import Entry, entry_at
-from harmony_runtime import evaluation, reuse, space, trackers
 from harmony_runtime import registry as saved_models
-from harmony_runtime.algorithms.loop import Stage
+from harmony_runtime import trackers
+from harmony_runtime.algorithms.stage import Stage
 from harmony_runtime.algorithms.table import TRAININGS
-from harmony_runtime.context import Context
 from harmony_runtime.data.rows.sources import registered
+from harmony_runtime.disk.runfolder import RunFolder, stage_facts
 from harmony_runtime.drift import Drift, machine, versions
-from harmony_runtime.evaluation import Evaluation
 from harmony_runtime.failures import RunFailed, Together, machine_faults, place
-from harmony_runtime.interrupts import Interrupts
-from harmony_runtime.lineage import Lineages, data_hash, parent_of
 from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprints
+from harmony_runtime.processes.context import Context
+from harmony_runtime.processes.interrupts import Interrupts
 from harmony_runtime.rooms import Run
-from harmony_runtime.runfolder import RunFolder, stage_facts
-from harmony_runtime.training import train
+from harmony_runtime.run import evaluation, reuse, space
+from harmony_runtime.run.evaluation import Evaluation
+from harmony_runtime.run.lineage import Lineages, data_hash, parent_of
+from harmony_runtime.run.training import train
 from harmony_runtime.watch import Evaluations, Measured, Saved, Silent, StageSummary, Summary, Watcher
 
 

@@ -12,6 +12,7 @@ from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.graders.panel import Panel, measured
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
+from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.answers import Answer, answers
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rooms import Run
@@ -85,7 +86,7 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
 
 def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> list[Answer]:
     node, blueprint = evaluation.node, evaluation.models[model]
-    mesh = run.context.mesh(blueprint)
+    mesh = Mesh(run.context, blueprint)
     engine = LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)
     return answers(
         list(evaluation.prompts[model]),

@@ -1,0 +1,1 @@
+"""Devices and processes: the rooms that know torch.distributed, Accelerate and signals."""
