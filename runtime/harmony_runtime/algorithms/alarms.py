@@ -138,7 +138,7 @@ def _far(past: _Past, metrics: Metrics) -> str | None:
     kl = metrics.get("kl")
     if kl is None or kl <= KL_FAR:
         return None
-    return f"`kl` was above {KL_FAR:g} nats a token, now {kl:.3g}"
+    return f"`kl` was above {KL_FAR:g} nat a token, now {kl:.3g}"
 
 
 def _leap(past: _Past, metrics: Metrics) -> str | None:
