@@ -1,6 +1,7 @@
 """Small recipes of six steps, in which everything that remembers has something to remember.
 
-Batches that do not divide the rows, several updates a step, dropout, a schedule, weight decay, validation.
+Batches that do not divide the rows, several updates a step, dropout, a schedule, weight decay, validation,
+and the weights of the best one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ COLUMNS = {
 }
 
 STAGES = {
-    "sft": "sft { model = drops, dataset = digits, lr = 1e-2, samples_per_batch = 6, steps = 6, TAIL }",
-    "dpo": "dpo { model = drops, dataset = digits, lr = 1e-2, samples_per_batch = 6, steps = 6, TAIL }",
+    "sft": "sft { model = drops, dataset = digits, lr = 1e-2, samples_per_batch = 6, steps = 6, TAIL, BEST }",
+    "dpo": "dpo { model = drops, dataset = digits, lr = 1e-2, samples_per_batch = 6, steps = 6, TAIL, BEST }",
     "grpo": f"grpo {{\n  model = drops, dataset = digits, completions_per_sample = 4, lr = 1e-2, steps = 6\n"
     f"{PRACTICE}  TAIL\n}}",
     "ppo": "ppo {\n  policy_model = drops, dataset = digits, lr_policy = 1e-3, lr_value = 1e-3\n"
@@ -40,6 +41,8 @@ STAGES = {
 }
 
 TAIL = "validation { dataset = others, every = 2 }, checkpoint { every = EVERY, keep = 2 }"
+
+BEST = 'early_stop { metric = "validation_loss", patience = 2 }'
 
 
 def write_rows(folder: Path) -> None:
@@ -55,13 +58,17 @@ def write_rows(folder: Path) -> None:
 def recipe(algorithm: str, every: str) -> str:
     """A recipe that keeps a checkpoint as `every` says."""
     head = MODEL.replace("COLUMNS", COLUMNS[algorithm])
-    stage = STAGES[algorithm].replace("TAIL", TAIL.replace("EVERY", every))
+    stage = _stage(algorithm, every)
     return f'recipe small {{ seed = 7 }}\n{head}train end = {stage}\nsave end as "end"\n'
+
+
+def _stage(algorithm: str, every: str) -> str:
+    return STAGES[algorithm].replace("TAIL", TAIL.replace("EVERY", every)).replace("BEST", BEST)
 
 
 def two_stages() -> str:
     """A recipe of two stages that keeps a checkpoint after every step, saves and evaluates."""
-    sft, grpo = (STAGES[name].replace("TAIL", TAIL.replace("EVERY", "1")) for name in ("sft", "grpo"))
+    sft, grpo = (_stage(name, "1") for name in ("sft", "grpo"))
     head = MODEL.replace("COLUMNS", COLUMNS["grpo"])
     return (
         f"recipe small {{ seed = 7 }}\n{head}"
