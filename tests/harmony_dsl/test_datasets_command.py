@@ -12,6 +12,7 @@ import pytest
 from dsl_support import Harmonyc, Write
 
 from harmony_compiler.graph.identity import training_digest
+from harmony_compiler.store import datasets as store
 from harmony_compiler.store.datasets import dataset_at, dataset_keys
 from harmony_compiler.store.files import content_hash
 from harmony_dsl import compile as compile_
@@ -182,3 +183,20 @@ def test_many_who_add_at_once_never_mix(house: Path, datasets: Path) -> None:
     ((name, hash_),) = held.files.items()
     assert content_hash(str(datasets / "sums" / name)) == hash_ == content_hash(str(house / name))
     assert [folder.name for folder in datasets.iterdir()] == ["sums"]
+
+
+def test_a_dataset_that_goes_while_it_is_looked_at(
+    house: Path, datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process replaces it: between a look and the next it is not there."""
+    looked = []
+
+    def gone(root: Path, key: str) -> Path | None:
+        looked.append(key)
+        return root / key / "gone.json" if len(looked) == 1 else None
+
+    monkeypatch.setattr(store, "manifest_of", gone)
+    file = Path(rows(house / "1.jsonl", 1, 2))
+    held = store.add(datasets, "sums", [file], "jsonl", rows=2, created="", replace=True)
+    assert [*held.files] == ["1.jsonl"]
+    assert (datasets / "sums" / "1.jsonl").read_bytes() == file.read_bytes()

@@ -13,6 +13,7 @@ A folder without a manifest is no entry. Names that begin with a dot are no keys
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -135,7 +136,7 @@ def _settle(root: Path, key: str, fresh: Path, made: SavedDataset, replace: bool
     place = root / key
     for _ in range(100):
         held = None
-        with suppress(ValueError):
+        with suppress(ValueError, FileNotFoundError):  # what somebody takes away meanwhile is not held
             held = dataset_at(root, key)
         if held is not None and held.same_rows(made):
             return held
@@ -146,8 +147,8 @@ def _settle(root: Path, key: str, fresh: Path, made: SavedDataset, replace: bool
                 remove(root, key)
         try:
             fresh.rename(place)
-        except OSError:
-            if not place.exists():
+        except OSError as fault:
+            if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
             return made
