@@ -226,10 +226,12 @@ def _train(graph: Graph, out: Path, options: Namespace, again: str) -> int:
                 max_time=_time_left(options),
             )
     except LostProcess as failure:
+        # At once, while the run's objects still stand: letting go of them waits for what the lost process
+        # never sends.
         if worker.AGAIN in os.environ:
-            return worker.LOST
+            worker.leave(worker.LOST)
         complain(f"harmonyc: {failure.message}")
-        return failure.exit_code
+        worker.leave(failure.exit_code)
     except RunFailed as failure:
         show(failure.diagnostics, sys.stderr)
         if failure.message:

@@ -76,7 +76,10 @@ class Position(NamedTuple):
 
 
 class Series:
-    """The checkpoints of a stage. One process alone writes."""
+    """The checkpoints of a stage. One process alone writes.
+
+    `torch.distributed.checkpoint` writes beside the training, too; its index is a pickle.
+    """
 
     def __init__(self, folder: Path, keep: int, background: Background) -> None:
         """`keep` is how many are kept, the newest."""

@@ -152,12 +152,12 @@ class Context:
 
     def leave(self) -> None:
         """Part from the other processes, however a run has ended."""
-        if self._lifelines is not None:
-            self._lifelines.leave()
         if self.world_size > 1 and self.device.type == "cpu" and torch.distributed.is_initialized():
             # Else threads of gloo's groups may abort the process while it ends. (NCCL has no such fault, and
             # would wait here for what another process never sends.)
             torch.distributed.destroy_process_group()
+        if self._lifelines is not None:
+            self._lifelines.leave()  # last: where the above waits for a lost process, they end it
 
     def free(self) -> None:
         """Forget the models of a finished stage."""
