@@ -29,14 +29,12 @@ class Keeper:
         run: Run,
         stage: Stage[Any],
         rooms: Mapping[str, Remembers],
-        dtype: str,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`dtype` is that of the trained weights."""
         self._run = run
         self._stage = stage
         self._rooms = rooms
-        self._conditions = {**run.drift.conditions(stage.ref), "dtype": dtype}
+        self._conditions = run.drift.conditions(stage.ref)
         self._clock = clock
         self._last = clock()
         asked = stage.node.checkpoint

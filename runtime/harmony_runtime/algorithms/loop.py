@@ -62,7 +62,7 @@ class Loop:
         rooms |= {"model": Weights(model), "inside": self.inside, "alarms": self._alarms, "loop": self}
         rooms |= {"validator": validator} if validator else {}
         rooms |= {"early_stop": early_stop} if early_stop else {}
-        self._keeper = Keeper(run, stage, rooms, str(model.dtype))
+        self._keeper = Keeper(run, stage, rooms)
         self._step = 0
         self._metrics: Metrics = {}
         self._samples: Sequence[Mapping[str, Any]] = ()
