@@ -8,6 +8,7 @@
 # make parity       losses, gradients and trained weights against the papers and TRL (one minute)
 # make resume-table a run that is killed, everywhere: does it end in the same bits (ten minutes)
 # make agreement    micro-batches, processes and weights in parts give one result: how nearly (five minutes)
+# make judges       a judge that is slow, fails and hangs: what a training loses by it (ten minutes)
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
 # make clean        remove .venv and every cache; saved models and runs stay
@@ -25,8 +26,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint seeds algorithms properties bench parity resume-table agreement \
-  bench-check bench-data clean
+.PHONY: help setup quickstart test bubblewrap lint seeds algorithms properties bench parity resume-table \
+  agreement judges bench-check bench-data clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -39,15 +40,22 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up .venv (the first time: some minutes, mostly the download of torch)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@$(PIP) install -c constraints.txt -e '.[train,graders,dev]'
 	@touch $@
 
 quickstart: setup
 	@$(BIN)/harmonyc run examples/quickstart.recipe
 
-test: lint
+test: lint bubblewrap
 	@echo "tests"
 	@$(BIN)/python -m pytest -n $(WORKERS)
+
+# A sandbox for code that a model wrote. Where it is missing, and this is no machine to put it on, its tests
+# are skipped with a reason.
+bubblewrap:
+	@command -v bwrap >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  { apt-get -qq update && apt-get -qq install -y bubblewrap; } >/dev/null 2>&1 || \
+	  echo "bubblewrap cannot be installed: what needs it is not tested"
 
 lint: setup
 	@echo "ruff, mypy"
@@ -82,6 +90,9 @@ bench: setup $(PEERS)
 
 parity: setup
 	@PYTHONPATH=tests $(BIN)/python -m parity
+
+judges: setup
+	@$(BIN)/python benchmarks/judges.py
 
 # One thread: what is forked has no others.
 resume-table: setup

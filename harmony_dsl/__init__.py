@@ -1,7 +1,8 @@
 """Harmony DSL: a declarative, statically typed language for training recipes.
 
-`compile` and `run` are what the command `harmonyc` does, for Python; `Grader` and the types around it say
-what a grader is. `import harmony_dsl` alone loads nothing else; each name is fetched when it is first used.
+`compile` and `run` are what the command `harmonyc` does, for Python; `grader`, `Grader` and the types around
+it say what a grader is. `import harmony_dsl` alone loads nothing else; each name is fetched when it is first
+used.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harmony_dsl.api import Compilation, Graph, Launch, compile, run
+    from harmony_runtime.graders.functions import grader
     from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Grader, Sample, Score
 
     __version__: str
@@ -26,6 +28,7 @@ __all__ = [
     "Score",
     "__version__",
     "compile",
+    "grader",
     "run",
 ]
 
@@ -41,6 +44,10 @@ def __getattr__(name: str) -> object:
         from harmony_runtime.graders import protocol
 
         return getattr(protocol, name)
+    if name == "grader":
+        from harmony_runtime.graders.functions import grader
+
+        return grader
     if name == "testing":  # its strategies need Hypothesis
         from importlib import import_module
 

@@ -22,7 +22,7 @@ from harmony_compiler.lowering import every_made, lower
 from harmony_compiler.naming.names import resolve, unused
 from harmony_compiler.passes.graders import graders_only
 from harmony_compiler.passes.prune import prune
-from harmony_compiler.passes.support import not_supported_yet
+from harmony_compiler.rewards.published import Contract, contract_of, published
 from harmony_compiler.rewards.sense import senseless
 from harmony_compiler.store.lock import lock_path
 from harmony_compiler.whole.columns import inspect
@@ -44,6 +44,8 @@ class Compilation(Record):
     diagnostics: tuple[Diagnostic, ...]
     names: dict[str, Ref] = field(factory=dict)
     """The declared values, where the whole recipe was asked for."""
+    contract: Contract | None = None
+    """What other recipes must know of the grader, where one was asked for."""
 
 
 def compile_recipe(
@@ -55,15 +57,14 @@ def compile_recipe(
     registry: Path | None = None,
     wanted: str | None = None,
     whole: bool = False,
-    to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe.
 
     `settings` are the caller's inputs; `registry` is the folder of saved models, where one is at hand;
-    registered datasets stand beside it.
+    registered datasets and published graders stand beside it.
     `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`. With
     `whole` the graph keeps what no output needs, for looking at any part of it, and what a run alone would
-    stumble over is no finding. With `to_run` it is an error to ask for what the runtime cannot do yet.
+    stumble over is no finding.
     """
     parsed = parse_file(source)
     names = resolve(parsed.tree)
@@ -73,9 +74,11 @@ def compile_recipe(
     checked = check(names, imports.libraries, settings, launch, heads)
     made = every_made(checked)
     data = inspect(made, heads, files)
+    registered = published(made, registry.parent / "graders" if registry is not None else None, files)
+    needs = {**data.needs, **registered.needs}
     findings = [*parsed.diagnostics, *names.diagnostics, *imports.diagnostics]
-    findings += [*checked.diagnostics, *data.diagnostics]
-    findings += [*meet(made, data.needs), *entries_twice(made), *senseless(made)]
+    findings += [*checked.diagnostics, *data.diagnostics, *registered.diagnostics]
+    findings += [*meet(made, needs), *entries_twice(made), *senseless(made, registered.scores)]
     findings += [*addresses(made), *ill_fitting(made, launch, files), *short_of_room(made, heads, files)]
     findings += [*rowless(made, heads), *overlapping(made, heads)]
     if registry is not None:
@@ -89,18 +92,17 @@ def compile_recipe(
         part = graders_only(lowered, checked, wanted, source)
         if not isinstance(part, Graph):
             return Compilation(None, (part,))
-        lacking = tuple(not_supported_yet(prune(part), lowered.made))
-        return Compilation(None if lacking else prune(part), lacking)
+        contract = None
+        if len(part.outputs) == 1:
+            contract = contract_of(lowered.made[part.outputs[0]], made, needs, registered.scores)
+        return Compilation(prune(part), (), contract=contract)
     if whole:
         return Compilation(lowered.graph, _in_order(findings), lowered.declared)
     outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
     findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:
         findings += taken_keys(lowered, registry)
-    graph = prune(lowered.graph)
-    if to_run:
-        findings += not_supported_yet(graph, lowered.made)
-    return Compilation(None if _faulty(findings) else graph, _in_order(findings))
+    return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))
 
 
 def _faulty(findings: Sequence[Diagnostic]) -> bool:

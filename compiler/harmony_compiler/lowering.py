@@ -1,6 +1,6 @@
 """Lowering: typed values to graph nodes.
 
-A node's id is a digest of what it is, so equal values are one node whatever they are called.
+Equal values are one node whatever they are called: see `ref_of`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from harmony_compiler.checking.fitting import place_of
 from harmony_compiler.declared.inputs import inputs_of
 from harmony_compiler.declared.modules import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.evaluations import Compare
-from harmony_compiler.graph.graders import Combination, Grader
+from harmony_compiler.graph.formulas import renumbered
+from harmony_compiler.graph.graders import Combination, Grader, PythonGrader
 from harmony_compiler.graph.graph import Graph, Launch, Origin, references, value_to_json
-from harmony_compiler.graph.identity import digest
+from harmony_compiler.graph.identity import ref_of
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import GRADER
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.rewards.scores import renumbered
 from harmony_compiler.typed import Made, Value, in_one_line, plain
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
@@ -64,8 +65,7 @@ class _Lowering(Record, frozen=False):
             return self.refs[id(made)]
         node = self._construct(made)
         assert isinstance(node, Node)
-        fields = value_to_json(node)
-        ref = Ref(f"{node.constructor}-{digest(fields)[:12]}")
+        ref = ref_of(node)
         self.refs[id(made)] = ref
         self.nodes.setdefault(ref, node)
         self.made.setdefault(ref, made)
@@ -83,6 +83,9 @@ class _Lowering(Record, frozen=False):
             graders = tuple(dict.fromkeys(values["graders"]))
             places = [graders.index(grader) for grader in values["graders"]]
             values |= {"expression": renumbered(values["expression"], places), "graders": graders}
+        if made.cls is PythonGrader:  # a path in a graph is absolute
+            file, _, name = values["function"].rpartition(":")
+            values |= {"function": f"{place_of(file, made.given['function'])}:{name}"}
         return made.cls(**values)
 
     def _lowered(self, value: Any) -> Any:

@@ -1,11 +1,12 @@
-"""`harmonyc cache`: datasets in tokens, kept between runs: what is there, and making room."""
+"""`harmonyc cache`: datasets in tokens and grades, kept between runs: what is there, and making room."""
 
 from __future__ import annotations
 
 import json
 import re
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from harmony_dsl.cli.tables import size, table
 if TYPE_CHECKING:
     from harmony_compiler.store.cache import Entry
 
-SUMMARY = "list datasets that are kept in tokens, or remove some"
+SUMMARY = "list datasets in tokens and grades that are kept, or remove some"
 
 ACTIONS = ("list", "rm", "clear")
 _HEAD = ("key", "dataset", "recipe", "as", "rows", "tokens", "size", "made", "last used")
@@ -68,18 +69,44 @@ def _check_usage(parser: Parser, options: Namespace) -> None:
 
 
 def _listed(cache: Path, *, as_json: bool) -> str:
-    from harmony_compiler.store.cache import entries
+    from harmony_compiler.store.cache import GRADES, entries
+    from harmony_compiler.store.grades import held
     from harmony_grammar.records import as_data
 
     found = entries(cache)
+    with _readable(cache):
+        grades = held(cache / GRADES)
     if as_json:
-        return json.dumps({"cache": str(cache), "tokens": [as_data(entry) for entry in found]}, indent=2)
-    if not found:
-        return f"the cache {cache} is empty; runs put datasets in tokens there"
+        told = {"tokens": [as_data(entry) for entry in found], "grades": as_data(grades)}
+        return json.dumps({"cache": str(cache), **told}, indent=2)
+    if not found and not grades.grades:
+        return (
+            f"the cache {cache} is empty; runs put datasets in tokens there, and grades that cost something"
+        )
     now = time()
-    lines = table(_HEAD, [_cells(entry, now) for entry in found])
-    total = sum(entry.size for entry in found)
-    return "\n".join([*lines, f"{counted(len(found), 'dataset')}, {size(total)}, in {cache}"])
+    lines: list[str] = []
+    if found:
+        total = sum(entry.size for entry in found)
+        lines += table(_HEAD, [_cells(entry, now) for entry in found])
+        lines.append(f"{counted(len(found), 'dataset')}, {size(total)}, in {cache}")
+    if grades.grades:
+        lines.append(f"{counted(grades.grades, 'grade')}, {size(grades.size)}, in {cache / GRADES}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _readable(cache: Path) -> Iterator[None]:
+    """What is no file of grades, or on a disk that refuses, is told."""
+    import sqlite3
+
+    from harmony_compiler.store.cache import GRADES
+
+    try:
+        yield
+    except (OSError, sqlite3.Error) as fault:
+        raise Refused(
+            f"{cache / GRADES} cannot be read or written: {fault}; to remove it costs only its grades"
+        ) from fault
 
 
 def _cells(entry: Entry, now: float) -> tuple[str, ...]:
@@ -122,12 +149,16 @@ def _meant(cache: Path, key: str, known: Sequence[str]) -> str:
 
 
 def _clear(cache: Path, older_than: float | None) -> None:
-    from harmony_compiler.store.cache import entries, remove, sweep
+    from harmony_compiler.store.cache import GRADES, entries, remove, sweep
+    from harmony_compiler.store.grades import forget
 
     before = time() - (older_than or 0)
     gone = [entry.key for entry in entries(cache) if older_than is None or entry.used < before]
     freed = sum(remove(cache, key) for key in gone) + sweep(cache)
-    say(f"removed {counted(len(gone), 'dataset')} in tokens, {size(freed)}")
+    with _readable(cache):
+        grades = forget(cache / GRADES, before if older_than else None)
+    also = f", and {counted(grades, 'grade')}" if grades else ""
+    say(f"removed {counted(len(gone), 'dataset')} in tokens, {size(freed)}{also}")
 
 
 def _age(text: str) -> float:

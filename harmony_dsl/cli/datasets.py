@@ -149,8 +149,9 @@ def _json(data: dict[str, Any]) -> str:
 def _add(parser: Parser, registry: Path, options: Namespace) -> None:
     from datetime import UTC, datetime
 
-    from harmony_compiler.store.datasets import KeyTakenError, add
+    from harmony_compiler.store.datasets import add
     from harmony_compiler.store.registry import KEY
+    from harmony_compiler.store.settling import KeyTakenError
 
     key, *words = options.words
     if not KEY.fullmatch(key):
@@ -217,8 +218,8 @@ def _counted(files: Sequence[Path], format_: str) -> int:
 
 
 def _remove(registry: Path, keys: Sequence[str]) -> None:
-    from harmony_compiler.store.datasets import remove
     from harmony_compiler.store.registry import size_of
+    from harmony_compiler.store.settling import remove
 
     for key in keys:
         _held(registry, key)

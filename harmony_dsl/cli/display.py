@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harmony_dsl.cli.output import say
-from harmony_dsl.cli.progress import Stage, duration, fold, one_line
+from harmony_dsl.cli.progress import Stage, answering, duration, fold, one_line, spent
 from harmony_dsl.cli.scores import Evaluation
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Display:
         self._summary: Summary | None = None
         self._printed_step, self._printed_at = 0, 0.0
         self._reading = ""
+        self._answering = ""
 
     # What the runtime tells.
 
@@ -83,7 +84,11 @@ class Display:
         self._printed_step, self._printed_at = 0, 0.0
         self._stage_begins(stage)
 
+    def answering(self, drawn: int, graded: int, of: int) -> None:
+        self._answering = answering(drawn, graded, of)
+
     def step(self, name: str, step: int, metrics: Mapping[str, object], timing: Mapping[str, object]) -> None:
+        self._answering = ""
         stage = self._stages[-1]
         stage.add(step, metrics, timing)
         self._stage_moves(stage)
@@ -103,6 +108,7 @@ class Display:
         evaluation = self._evaluations[-1]
         evaluation.scores[model] = graders
         evaluation.seconds += seconds
+        self._answering = ""
         self._evaluation_moves(evaluation, model, seconds)
 
     def finished(self, summary: Summary) -> None:
@@ -122,6 +128,7 @@ class Display:
         lines = [f"{name:{width}}  {story}" for name, story in stories.items()]
         if summary is not None:
             lines += [f"{s.name:{width}}  {dropped}" for s in summary.stages if (dropped := _dropped(s.rows))]
+            lines += [f"{s.name:{width}}  {line}" for s in summary.stages for line in spent(s.spent)]
         lines += [line for each in evaluations.values() for line in each.table(self._width)]
         lines += [f"saved as {key}: {path}" for key, path in self._saved]
         if summary is not None:
@@ -228,6 +235,7 @@ class LiveDisplay(Display):
             evaluation, seconds = self._evaluations[-1], time.monotonic() - self._evaluating_since
             on = f"{evaluation.progress}{evaluation.on_rows} … {duration(seconds)}"
             lines.append(Text.assemble((evaluation.name, "bold"), "  ", on))
+            lines += [Text(self._answering, style="dim")] if self._answering else []
         else:
             what = "finishing" if over else self._reading or "loading"
             lines.append(Text(f"{what} … {duration(time.monotonic() - self._begun)}", style="dim"))
@@ -249,6 +257,7 @@ class LiveDisplay(Display):
             bar,
             *map(Text, fold([*stage.result, *stage.pace], self._width)),
             *map(Text, fold(stage.parts, self._width)),
+            *([Text(self._answering, style="dim")] if self._answering else []),
         ]
 
 

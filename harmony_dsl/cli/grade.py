@@ -18,7 +18,8 @@ from harmony_dsl.cli.recipes import graph_of, show
 if TYPE_CHECKING:
     from harmony_compiler.graph.graph import Graph
     from harmony_runtime.failures import RunFailed
-    from harmony_runtime.graders.panel import Panel, Verdict
+    from harmony_runtime.graders.grading import Verdict
+    from harmony_runtime.graders.panel import Panel
     from harmony_runtime.graders.protocol import Grade, Sample
 
 SUMMARY = "try a reward on completions, before any training"
@@ -68,13 +69,19 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
 def _grade(graph: Graph, rows: Sequence[tuple[int, Sample]], *, named: bool, as_json: bool) -> int:
     from harmony_compiler.graph.graders import Combination
+    from harmony_compiler.store.home import home
     from harmony_runtime.failures import RunFailed
     from harmony_runtime.graders.panel import Panel
+    from harmony_runtime.tryout import bench_of
 
+    bench = bench_of(graph, home(), lambda text: complain(f"warning: {text}"))
+    graph = bench.graph
     reward = None
     if len(graph.outputs) == 1 and isinstance(graph.nodes[graph.outputs[0]], Combination):
         reward = graph.stage_name(graph.outputs[0]) if named else "reward"
-    with Panel(graph, graph.outputs, {graph.outputs[0]: reward} if reward else None) as panel:
+    names = {graph.outputs[0]: reward} if reward else None
+    Panel(bench, graph.outputs, names).check(lambda: [sample.metadata for _, sample in rows])
+    with Panel(bench, graph.outputs, names) as panel:
         verdicts = panel.grade([sample for _, sample in rows])
         stop = None
         try:
@@ -160,7 +167,7 @@ def _reason(grade: Grade) -> str:
 def _table(panel: Panel, verdicts: Sequence[Verdict]) -> list[str]:
     """The sums, grader by grader."""
     from harmony_dsl.cli.progress import score
-    from harmony_runtime.graders.panel import measured
+    from harmony_runtime.graders.grading import measured
 
     told = measured(verdicts)
     width = max(len(_short(name)) for name in panel.names)
@@ -190,7 +197,7 @@ def _as_json(
     from dataclasses import asdict
 
     from harmony_runtime.graders.answered import grade_json
-    from harmony_runtime.graders.panel import measured
+    from harmony_runtime.graders.grading import measured
 
     return {
         "rows": [

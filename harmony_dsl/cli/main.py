@@ -37,11 +37,13 @@ COMMANDS = (
     "explain",
     "models",
     "datasets",
+    "graders",
     "cache",
+    "serve-grader",
 )
-"""Every command: the name of a module beside this one, which is imported when it is asked for."""
+"""Every command, imported when it is asked for: a module beside this one, of its name with `_` for `-`."""
 
-LATER = ("fmt", "lock", "new", "graders", "serve-grader")
+LATER = ("fmt", "lock", "new")
 """Commands of the language's contract that do not exist yet."""
 
 _USAGE = "harmonyc COMMAND FILE [options]"
@@ -96,7 +98,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _command(name: str) -> Command:
-    module: Any = import_module(f"harmony_dsl.cli.{name}")
+    module: Any = import_module(f"harmony_dsl.cli.{name.replace('-', '_')}")
     return module  # type: ignore[no-any-return]
 
 
@@ -106,7 +108,7 @@ def _names() -> str:
 
 
 def _help() -> str:
-    lines = [f"  {name:9} {_command(name).SUMMARY}" for name in COMMANDS]
+    lines = [f"  {name:12} {_command(name).SUMMARY}" for name in COMMANDS]
     return "\n".join(
         [
             f"usage: {_USAGE}",

@@ -36,7 +36,7 @@ def configure(parser: Parser) -> None:
         "name",
         metavar="NAME",
         nargs="?",
-        help="a `dataset`, a `train` or an `evaluate` of the recipe (default: every `train`)",
+        help="a `dataset`, a `train`, an `evaluate` or a judge of the recipe (default: every `train`)",
     )
     parser.add_argument("--rows", metavar="N", type=count, default=3, help="rows to show (default: 3)")
     parser.add_argument(
@@ -68,6 +68,7 @@ def _asked(compilation: Compilation, file: str, name: str | None) -> list[Ref]:
     from harmony_compiler.graph.algorithms import Algorithm
     from harmony_compiler.graph.datasets import Drawn
     from harmony_compiler.graph.evaluations import Compare
+    from harmony_compiler.graph.graders import Judge
 
     assert compilation.graph is not None
     nodes = compilation.graph.nodes
@@ -79,13 +80,13 @@ def _asked(compilation: Compilation, file: str, name: str | None) -> list[Ref]:
     known = {
         key: ref
         for key, ref in compilation.names.items()
-        if isinstance(nodes[ref], Algorithm | Compare | Drawn)
+        if isinstance(nodes[ref], Algorithm | Compare | Drawn | Judge)
     }
     if name not in known:
         has = f"it has {', '.join(known)}" if known else "it has none"
         near = did_you_mean(name, tuple(known))
         raise Refused(
-            f"{file} has no `dataset`, `train` or `evaluate` called `{name}`{near}; {has}", exit_code=1
+            f"{file} has no `dataset`, `train`, `evaluate` or judge called `{name}`{near}; {has}", exit_code=1
         )
     return [known[name]]
 
@@ -156,6 +157,7 @@ def _as_json(graph: Graph, view: View) -> Mapping[str, Any]:
     return {
         "dataset": graph.stage_name(reading.dataset),
         "stage": None if reading.stage is None else graph.stage_name(reading.stage),
+        "judge": None if reading.judge is None else graph.stage_name(reading.judge),
         "models": [name_of(graph, model) for model in reading.models],
         "counts": dict(view.counts),
         "context": view.context,

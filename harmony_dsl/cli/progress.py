@@ -152,6 +152,23 @@ class Stage:
         return ("reward", score) if "reward" in self._traces else ("loss", number)
 
 
+def answering(drawn: int, graded: int, of: int) -> str:
+    """`40 of 64 completions drawn, 28 graded`: the two go on at the same time."""
+    return f"{drawn:,} of {counted(of, 'completion')} drawn, {graded:,} graded"
+
+
+def spent(graders: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each grader that was asked: `clear: 640 grades, 12 known before; 660 tries, 41 tokens`."""
+    lines = []
+    for name, cost in graders.items():
+        known = f", {cost['known']:,} known before" if cost["known"] else ""
+        tokens = f", {counted(cost['tokens'], 'token')}" if cost["tokens"] else ""
+        tries = "1 try" if cost["tries"] == 1 else f"{cost['tries']:,} tries"
+        grades = counted(cost["grades"], "grade")
+        lines.append(f"{shorten(name, _LONGEST_PART)}: {grades}{known}; {tries}{tokens}")
+    return lines
+
+
 def number(value: float | None) -> str:
     """Four digits: enough to see a loss move."""
     return NOTHING if value is None else f"{value:.4g}"

@@ -130,7 +130,7 @@ def _launch(graph: Graph, options: Sequence[str], again: str) -> int:
 def _compile(path: str, request: Request) -> Graph | None:
     from harmony_compiler.files import DISK
 
-    compilation = compile_path(path, request, to_run=True)
+    compilation = compile_path(path, request)
     DISK.forget()
     if worker.is_main():
         show(compilation.diagnostics, sys.stderr)
@@ -146,7 +146,6 @@ def _compile(path: str, request: Request) -> Graph | None:
 
 def _read_graph(path: str, launch: Launch) -> Graph:
     from harmony_compiler.graph.graph import ONE_DEVICE, Graph
-    from harmony_compiler.graph.support import unsupported
 
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -161,9 +160,6 @@ def _read_graph(path: str, launch: Launch) -> Graph:
             "make it anew with `harmonyc compile RECIPE -o GRAPH.json`",
             exit_code=1,
         ) from fault
-    if lacking := list(unsupported(graph)):
-        parts = ", ".join(dict.fromkeys(part.what for part in lacking))
-        raise Refused(f"{path} asks for what is part of the language, but not supported yet: {parts}", 1)
     if launch not in (ONE_DEVICE, graph.launch):
         raise Refused(
             f"{path} was compiled with `--num-processes {graph.launch.world_size} --num-machines "

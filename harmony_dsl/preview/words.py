@@ -139,6 +139,8 @@ def _within(tokens: Sequence[Token], room: int) -> int:
 def title(graph: Graph, view: View) -> str:
     reading = view.reading
     dataset = graph.stage_name(reading.dataset)
+    if reading.judge is not None:
+        return f"{graph.stage_name(reading.judge)}: what the judge is asked about {dataset}"
     if reading.stage is None:
         return f"{dataset}: no stage reads it"
     stage = graph.nodes[reading.stage].constructor

@@ -205,13 +205,13 @@ class Constructors(Values):
 
     def writable(self, cls: type[Constructor], spec: FieldSpec) -> bool:
         """Whether the field may be written at all."""
-        if spec.name in self.within.without or (spec.later and not self.within.later):
+        if spec.name in self.within.without:
             return False
         return spec.required or bool(self._options(spec))
 
     def allowed(self, cls: type[Constructor]) -> bool:
         """Whether the constructor may be written at all."""
-        return cls.constructor not in self.within.without and (self.within.later or not cls.later)
+        return cls.constructor not in self.within.without
 
     def _options(self, spec: FieldSpec) -> list[Type]:
         """The types of which a value may be drawn."""

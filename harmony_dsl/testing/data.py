@@ -8,8 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harmony_compiler.graph.graders import Contains
+from harmony_compiler.graph.graph import Graph, Origin
 from harmony_compiler.graph.types import RowKind
+from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.datasets import add
+from harmony_compiler.store.graders import SavedGrader
+from harmony_compiler.store.graders import add as add_grader
 from harmony_compiler.store.registry import Entry, write_manifest
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -230,4 +235,25 @@ def write_data(folder: Path) -> Path:
         (registry / "sorter").mkdir(parents=True)
         entry = Entry("sorter", "0" * 32, recipe="sorting", stage="sorter", created=created)
         write_manifest(registry / "sorter", entry)
+    _publish(folder / "home" / "graders", created)
     return registry
+
+
+def _publish(graders: Path, created: str) -> None:
+    """The grader that generated recipes name by its key: it finds `please`."""
+    please = Ref("please")
+    origins = {please: Origin("please", "tone.recipe", 1)}
+    graph = Graph("tone", 0, {please: Contains(text="please")}, (please,), origins)
+    made = SavedGrader(
+        grader="please",
+        doc="",
+        recipe="tone",
+        file="tone.recipe",
+        created=created,
+        harmony="0",
+        scores=(0.0, 1.0),
+        needs=(),
+        files={},
+        graph=graph.to_json(),
+    )
+    add_grader(graders, "politeness", made)

@@ -344,7 +344,13 @@ def broken_template(hand: Hand) -> Seeded | None:
 @fault
 def unknown_metadata(hand: Hand) -> Seeded | None:
     """A grader that reads what its rows do not have."""
-    place = hand.place(lambda place: GRADER in place.options and _known_metadata(place.block))
+
+    def fits(place: Place) -> bool:
+        # Where none grades, the rows may be other ones than prompts.
+        graded = GRADER in place.options and place.field.value != "none"
+        return graded and _known_metadata(place.block)
+
+    place = hand.place(fits)
     return hand.set(place, f"words(completion) + words(metadata.{MARK}nothing_like_it)", "E0512")
 
 

@@ -23,7 +23,6 @@ LAUNCHES = (ONE_DEVICE, Launch(2, 1), Launch(4, 2))
 def recipes(
     draw: st.DrawFn,
     *,
-    later: bool = True,
     without: Collection[str] = (),
     numbers: Mapping[str, tuple[float, float]] | None = None,
     launches: Collection[Launch] = LAUNCHES,
@@ -32,13 +31,12 @@ def recipes(
     """Recipes without errors, over the files of `write_data`, made from the catalogue itself.
 
     Constructors, fields, types, bounds, examples and rules are read from the node classes, so what is new
-    there is generated. `later` includes what `run` refuses because the runtime has no part for it yet;
-    `without` names constructors, fields and, in quotes, options to leave out; `numbers` gives fields that are
-    always written, with the smallest and the largest number in them. `layouts` asks for all the ways to write
-    a recipe; without, each is written the plain way.
+    there is generated. `without` names constructors, fields and, in quotes, options to leave out; `numbers`
+    gives fields that are always written, with the smallest and the largest number in them. `layouts` asks for
+    all the ways to write a recipe; without, each is written the plain way.
     """
     launch = draw(st.sampled_from(tuple(launches)))
-    scene = Scene(draw, Within(later, frozenset(without), dict(numbers or {})), launch)
+    scene = Scene(draw, Within(frozenset(without), dict(numbers or {})), launch)
     if scene.chance(60):
         _recipe(scene)
     for _ in range(1 + scene.chance(40) + scene.chance(10)):

@@ -45,9 +45,19 @@ SMALL: Mapping[str, tuple[float, float]] = {
 }
 """Numbers with which a stage takes a blink."""
 
-ELSEWHERE = ("hf", '"flash_attention_2"', '"stop"', "trackers", "trust_remote_code")
-"""What needs a network, a device, a package or time: a text in `"stop"` ends the run at the first failed
-grade."""
+ELSEWHERE = (
+    "hf",
+    "endpoint",
+    "remote",
+    "judge",
+    "reward_model",
+    '"flash_attention_2"',
+    '"stop"',
+    "trackers",
+    "trust_remote_code",
+)
+"""What needs a network, a server, weights of its own kind, a device, a package or time: a text in `"stop"`
+ends the run at the first failed grade."""
 
 ROW_BY_ROW = {"E0553", "E0554"}
 """Whether two conversations go the same way up to their answers is a fact of each row."""
@@ -62,13 +72,13 @@ def small_recipes(
     numbers: Mapping[str, tuple[float, float]] = SMALL, without: Collection[str] = ELSEWHERE
 ) -> st.SearchStrategy[Recipe]:
     """Recipes that run at once on any machine, over the files of `write_models`."""
-    return recipes(later=False, without=without, numbers=numbers, launches=(ONE_DEVICE,))
+    return recipes(without=without, numbers=numbers, launches=(ONE_DEVICE,))
 
 
 def pair_recipes() -> st.SearchStrategy[Recipe]:
     """Recipes whose stages learn from pairs of answers."""
     without = (*ELSEWHERE, "sft", "grpo", "ppo")
-    return recipes(later=True, without=without, numbers=SMALL, launches=(ONE_DEVICE,))
+    return recipes(without=without, numbers=SMALL, launches=(ONE_DEVICE,))
 
 
 def compiled(recipe: Recipe, folder: Path, registry: Path) -> Compilation:

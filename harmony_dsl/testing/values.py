@@ -66,8 +66,6 @@ _PLACES = count(1)
 class Within(Record):
     """What is generated, and what is not."""
 
-    later: bool = True
-    """Whether constructors and fields are drawn that the runtime has no part for yet."""
     without: frozenset[str] = frozenset()
     """Constructors, fields and options, which stand in quotes, that are never written."""
     numbers: Mapping[str, tuple[float, float]] = field(factory=dict)

@@ -19,9 +19,8 @@ from harmony_compiler.graph.datasets import Drawn
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Grader
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.models import LoadSettings
+from harmony_compiler.graph.models import Endpoint, LoadSettings
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.support import unsupported
 from harmony_runtime.algorithms.table import TRAININGS
 from harmony_runtime.disk import locks
 from harmony_runtime.disk.runfolder import RunFolder, refuse_foreign
@@ -29,9 +28,11 @@ from harmony_runtime.failures import Interrupted, LostProcess, RunFailed, machin
 from harmony_runtime.processes.context import Context, lost_process
 from harmony_runtime.processes.interrupts import Interrupts, Stop
 from harmony_runtime.processes.pulse import Stall
+from harmony_runtime.published import with_published
 from harmony_runtime.quiet import silence_libraries
 from harmony_runtime.run.reuse import refuse_unfit
 from harmony_runtime.run.walk import Walk
+from harmony_runtime.secrets import refuse_unset
 from harmony_runtime.watch import Summary, Watcher
 
 
@@ -61,7 +62,9 @@ def run(
     registry = registry.absolute()
     silence_libraries()
     with Interrupts(max_time) as interrupts, ExitStack() as held:
+        graph = with_published(graph, registry.parent)
         _refuse_unknown(graph)
+        refuse_unset(graph)
         if reuse is not None:
             refuse_unfit(reuse := reuse.absolute(), out)
         context = Context(graph.launch)
@@ -132,14 +135,12 @@ def _interrupted(folder: RunFolder | None, out: Path, stop: KeyboardInterrupt) -
 
 
 def _refuse_unknown(graph: Graph) -> None:
-    for part in unsupported(graph):
-        raise RunFailed(f"{place(graph, part.ref)}{part.what} is not supported yet", exit_code=1)
     for ref, node in graph.nodes.items():
         if isinstance(node, Algorithm) and type(node) not in TRAININGS:
             raise RunFailed(
                 f"{place(graph, ref)}this version cannot train with `{node.constructor}`", exit_code=2
             )
-        if not isinstance(node, Algorithm | LoadSettings | Drawn | Grader | Compare | Save):
+        if not isinstance(node, Algorithm | LoadSettings | Endpoint | Drawn | Grader | Compare | Save):
             raise RunFailed(f"{place(graph, ref)}this version cannot run `{node.constructor}`", exit_code=2)
 
 

@@ -18,12 +18,12 @@ import numpy
 import torch
 
 from harmony_compiler.graph.algorithms import Algorithm, Dpo, Sft
-from harmony_compiler.graph.datasets import Mix
+from harmony_compiler.graph.datasets import Drawn, Mix
 from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import Grader, Judge
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import Endpoint
-from harmony_compiler.graph.support import unsupported
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
@@ -36,6 +36,8 @@ from harmony_runtime.data.tokens.proofs import Proof, Unproven
 from harmony_runtime.data.tokens.trained import tokens_of
 from harmony_runtime.data.turns.threads import Threads, threads_of
 from harmony_runtime.failures import RunFailed, machine_faults, place
+from harmony_runtime.graders.judging.dialogue import Dialogue
+from harmony_runtime.graders.protocol import Failure, Sample
 from harmony_runtime.models.blueprint import Blueprint, Blueprints
 from harmony_runtime.rooms import Desk
 from harmony_runtime.watch import Silent
@@ -51,6 +53,8 @@ class Reading:
     stage: Ref | None = None
     models: tuple[Ref, ...] = ()
     """Those of an evaluation whose tokens and contexts are the same."""
+    judge: Ref | None = None
+    """A judge that is asked about completions of its rows."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,10 @@ class View:
 
 
 def readings(graph: Graph, ref: Ref) -> list[Reading]:
-    """How a stage reads its dataset, or how a dataset is read by the stages of its recipe.
+    """How a stage reads its dataset, or how a dataset is read by the stages of its recipe; a judge is asked
+    about the datasets of the stages that ask it.
 
-    One that no stage reads is read by nobody.
+    A dataset that no stage reads is read by nobody.
     """
     match node := graph.nodes[ref]:
         case Algorithm():
@@ -108,9 +113,28 @@ def readings(graph: Graph, ref: Ref) -> list[Reading]:
         case Compare():
             models = [(model,) for model in node.models if not isinstance(graph.nodes[model], Endpoint)]
             return [Reading(node.dataset, ref, model) for model in models or ((),)]
+        case Judge():
+            stages = [stage for stage in graph.nodes if _asks(graph, stage, ref)]
+            datasets = dict.fromkeys(part for stage in stages for part in _graded(graph, stage))
+            return [Reading(dataset, judge=ref) for dataset in datasets]
     stages = [stage for stage, node in graph.nodes.items() if isinstance(node, Algorithm | Compare)]
     seen = [reading for stage in stages for reading in readings(graph, stage)]
     return [replace(r, dataset=ref) for r in seen if ref in _parts(graph, r.dataset)] or [Reading(ref)]
+
+
+def _asks(graph: Graph, ref: Ref, judge: Ref) -> bool:
+    """Whether a part of a graph asks a judge, by itself or through graders."""
+    graders = [need for need in graph.needs(ref) if isinstance(graph.nodes[need], Grader)]
+    return judge in graders or any(_asks(graph, grader, judge) for grader in graders)
+
+
+def _graded(graph: Graph, stage: Ref) -> Iterator[Ref]:
+    """The datasets of whose rows a stage grades answers."""
+    node = graph.nodes[stage]
+    for need in graph.needs(stage):
+        learned = isinstance(node, Sft | Dpo) and need == node.dataset
+        if isinstance(graph.nodes[need], Drawn) and not learned:
+            yield need
 
 
 def views(
@@ -148,11 +172,10 @@ def _grouped(asked: Sequence[Reading], blueprints: Blueprints) -> list[Reading]:
         with suppress(RunFailed):  # what is wrong with a model, its own view says
             drawn = [blueprints.of(model) for model in reading.models]
             eyes = tuple((blueprint.chat.digest, blueprint.context) for blueprint in drawn)
-        known = groups.setdefault((reading.dataset, reading.stage, eyes), reading)
+        alike = (reading.dataset, reading.stage, reading.judge, eyes)
+        known = groups.setdefault(alike, reading)
         if known is not reading:
-            groups[reading.dataset, reading.stage, eyes] = replace(
-                known, models=tuple(dict.fromkeys((*known.models, *reading.models)))
-            )
+            groups[alike] = replace(known, models=tuple(dict.fromkeys((*known.models, *reading.models))))
     return list(groups.values())
 
 
@@ -184,6 +207,8 @@ class _Looking:
             rows = tuple(
                 shown_row(threads, n, eyes) for n in range(first - 1, min(first - 1 + count, len(threads)))
             )
+            if (dialogue := self._tried(self._dialogue)) is not None:
+                rows = tuple(_asked(dialogue, row) for row in rows)
             if blueprint and eyes:
                 if len(threads) >= MANY:
                     name = self._graph.stage_name(self._reading.dataset)
@@ -216,21 +241,25 @@ class _Looking:
 
     def _threads(self) -> Threads:
         dataset = self._reading.dataset
-        self._refuse_unsupported(_parts(self._graph, dataset))
         threads = threads_of(self._graph, dataset, self._desk.datasets)
         # Nothing is opened before somebody asks, and what is wrong with a source belongs to its view.
         _ = threads.counts, threads.notes
         return threads
 
     def _blueprint(self) -> Blueprint:
-        model = self._reading.models[0]
-        self._refuse_unsupported((model,))
-        return self._desk.blueprints.of(model)
+        return self._desk.blueprints.of(self._reading.models[0])
 
-    def _refuse_unsupported(self, refs: Sequence[Ref]) -> None:
-        for part in unsupported(self._graph):
-            if part.ref in refs:
-                raise RunFailed(f"{place(self._graph, part.ref)}{part.what} is not supported yet")
+    def _dialogue(self) -> Dialogue | None:
+        """How the judge is asked; None where the reading has none."""
+        judge = self._reading.judge
+        if judge is None:
+            return None
+        node = self._graph.nodes[judge]
+        assert isinstance(node, Judge)
+        try:
+            return Dialogue(node)
+        except RunFailed as fault:
+            raise RunFailed(f"{place(self._graph, judge)}{fault}", exit_code=fault.exit_code) from fault
 
     def _survey(self, blueprint: Blueprint) -> dict[str, Any]:
         """What holds for all rows: they are put into tokens, and kept, as the stage will ask for them."""
@@ -255,6 +284,20 @@ class _Looking:
         limit = stage.limit if isinstance(stage, Compare) else None
         prompts = prompts_of(desk, dataset, blueprint, room_of(stage), limit=limit)
         return {"counts": prompts.counts, "lengths": Lengths.of(prompts.lengths), "proofs": prompts.proofs}
+
+
+_NOT_WRITTEN = "[what the model writes]"
+
+
+def _asked(dialogue: Dialogue, row: ShownRow) -> ShownRow:
+    """A row as a judge is asked about it."""
+    if row.faults:
+        return row
+    prompt = next((turn["content"] for turn in reversed(row.turns) if turn["role"] == "user"), "")
+    question = dialogue.question(Sample(_NOT_WRITTEN, prompt, turns=row.turns, metadata=row.metadata))
+    if isinstance(question, Failure):
+        return replace(row, faults=(question.reason,))
+    return replace(row, turns=tuple(question), metadata={})
 
 
 def _parts(graph: Graph, dataset: Ref) -> tuple[Ref, ...]:

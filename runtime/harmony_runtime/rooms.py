@@ -10,6 +10,7 @@ from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.disk.runfolder import RunFolder
 from harmony_runtime.drift import Drift
+from harmony_runtime.graders.making import Bench
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.processes.context import Context
 from harmony_runtime.processes.interrupts import Interrupts
@@ -42,3 +43,5 @@ class Run(Desk):
     context: Context
     interrupts: Interrupts
     drift: Drift
+    bench: Bench
+    """What graders are made with."""

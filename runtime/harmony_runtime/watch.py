@@ -8,7 +8,7 @@ another thread: a run that stalls has no other voice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,8 @@ class StageSummary:
     seconds: float
     reused: bool
     """Whether the folder already held this stage's model."""
+    spent: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By grader that waits for an answer: see `Panel.spent`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Watcher(Protocol):
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
         """`parameters` is the number of trained ones."""
 
+    def answering(self, drawn: int, graded: int, of: int) -> None:
+        """A few times a second while completions are drawn and graded: how many of this process's share are.
+        It is called within a step, and by the thread that trains."""
+
     def step(self, name: str, step: int, metrics: Metrics, timing: Mapping[str, Number]) -> None:
         """After each optimiser step; `step` counts from 1."""
 
@@ -118,6 +124,9 @@ class Silent:
         pass
 
     def stage_started(self, name: str, algorithm: str, steps: int, parameters: int) -> None:
+        pass
+
+    def answering(self, drawn: int, graded: int, of: int) -> None:
         pass
 
     def step(self, name: str, step: int, metrics: Metrics, timing: Mapping[str, Number]) -> None:

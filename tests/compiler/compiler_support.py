@@ -155,15 +155,12 @@ def check_text(
     nodes: int = 1,
     registry: Path | None = None,
     wanted: str | None = None,
-    to_run: bool = False,
 ) -> Compilation:
     """Compile a recipe in the working directory; `sets` are written `NAME=TEXT`."""
     source = Source(RECIPE, text, Path.cwd() / RECIPE)
     settings = [Setting(*one.split("=", 1)) for one in sets]
     launch = Launch(world_size, nodes)
-    return compile_recipe(
-        source, settings=settings, launch=launch, registry=registry, wanted=wanted, to_run=to_run
-    )
+    return compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
 
 
 def codes(compilation: Compilation) -> list[str]:

@@ -109,7 +109,7 @@ def test_a_page_has_its_form(code: str) -> None:
 
 
 _OPTIONS = argparse.ArgumentParser()
-_OPTIONS.add_argument("command", choices=["check", "run", "grade"])
+_OPTIONS.add_argument("command", choices=["check", "grade"])
 _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--inputs", default="")
@@ -139,7 +139,6 @@ def findings_of(code: str, section: str, registry: Path) -> tuple[Diagnostic, ..
         launch=Launch(options.num_processes, options.num_machines, options.shard),
         registry=registry,
         wanted=options.grader or ANY_GRADER if options.command == "grade" else None,
-        to_run=options.command == "run",
     ).diagnostics
 
 

@@ -31,7 +31,7 @@ MISSING = "missing.recipe"
 """The recipe that a case names to be told that there is none."""
 
 _OPTIONS = argparse.ArgumentParser(prog="harmonyc")
-_OPTIONS.add_argument("command", choices=["check", "grade", "run"])
+_OPTIONS.add_argument("command", choices=["check", "grade"])
 _OPTIONS.add_argument("recipe")
 _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
@@ -61,10 +61,7 @@ def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, 
             return (read,)
         settings.extend(read)
     launch = Launch(options.num_processes, 1, options.shard)
-    to_run = options.command == "run"
-    found = compile_recipe(
-        source, settings=settings, launch=launch, registry=registry, wanted=wanted, to_run=to_run
-    )
+    found = compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
     return found.diagnostics
 
 
@@ -94,7 +91,7 @@ def test_every_code_has_a_case(cls: type[Diagnostic]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_a_case_shows_one_fault_and_none_of_its_consequences(case: Path) -> None:
-    """Cases with more than one finding say so in their name: `E0601-not-supported-yet.several.txt`."""
+    """Cases with more than one finding say so in their name: `E0510-more-faulty-rows.several.txt`."""
     shown = case.read_text(encoding="utf-8").partition("----\n")[2]
     heads = [line for line in shown.splitlines() if line.startswith(("error[", "warning[", "note["))]
     assert len(heads) == 1 or case.stem.endswith(".several")

@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiler_support import GRADER, REINFORCED, check_text, codes, pointed_at, replaced
+from compiler_support import GRADER, REINFORCED, check_text, codes, graph_of, pointed_at, replaced
+
+from harmony_compiler.graph.graders import PythonGrader
+from harmony_compiler.graph.identity import training_digest
+from harmony_compiler.store.files import content_hash
 
 
 def graded_by(function: str) -> str:
@@ -135,6 +139,44 @@ def test_a_parameter_is_one_that_a_grader_can_be_given(
     assert labels == ([] if impossible is None else [impossible])
 
 
+DECORATED = [
+    ("from harmony_dsl import grader\n@grader", "E0614"),
+    ("from harmony_dsl import grader\n@grader(batched=True)", "E0614"),
+    ("from harmony_dsl import grader as marked\n@marked", "E0614"),
+    ("import harmony_dsl\n@harmony_dsl.grader", "E0614"),
+    ("import harmony_dsl as h\n@h.grader(batched=True, batch=4)", "E0614"),
+    ("from harmony_dsl import grader\nfrom elsewhere import other\n@grader\n@other", ""),
+    ("from elsewhere import grader\n@grader", ""),
+    ("from harmony_dsl import Score\n@grader", ""),
+    ("from .harmony_dsl import grader\n@grader", ""),
+]
+
+
+@pytest.mark.parametrize(("above", "code"), DECORATED)
+def test_our_decorator_leaves_the_parameters_as_they_are(above: str, code: str, folder: Path) -> None:
+    assert found_in(folder, f"{above}\ndef score(sample):\n    return 1.0\n") == [code] * bool(code)
+
+
+# --- classes --------------------------------------------------------------------------------------------
+
+CLASSES = [
+    ("from harmony_dsl import Grader\nclass score(Grader): ...", ""),
+    ("from harmony_dsl import Grader as Base\nclass score(Base): ...", ""),
+    ("import harmony_dsl\nclass score(harmony_dsl.Grader): ...", ""),
+    ("from harmony_dsl import Grader\nclass First(Grader): ...\nclass score(First): ...", ""),
+    ("from elsewhere import Base\nclass score(Base): ...", ""),  # which may derive from it
+    ("class score: ...", "E0613"),
+    ("class score(object): ...", "E0613"),
+    ("class Grader: ...\nclass score(Grader): ...", "E0613"),
+    ("class score(score): ...", "E0613"),
+]
+
+
+@pytest.mark.parametrize(("source", "code"), CLASSES)
+def test_a_class_is_a_grader_where_it_derives_from_it(source: str, code: str, folder: Path) -> None:
+    assert found_in(folder, source) == [code] * bool(code)
+
+
 # --- metadata -------------------------------------------------------------------------------------------
 
 READS = [
@@ -175,3 +217,102 @@ def test_the_place_of_a_key_is_in_the_python_file() -> None:
 
 def test_a_function_without_the_parameter_reads_no_metadata(folder: Path) -> None:
     assert found_in(folder, 'metadata = {}\ndef score(completion):\n    return metadata["hint"]\n') == []
+
+
+# --- typed metadata -------------------------------------------------------------------------------------
+
+TYPED = """\
+from typing import Annotated, Any, List, Literal, NotRequired, Optional, Required, TypedDict
+from harmony_dsl import Grader, grader
+
+class Answer(TypedDict{kind}):
+{fields}
+
+"""
+FUNCTION = "def score(completion, metadata: {type}):\n    return 1.0\n"
+
+FIELDS = [
+    # a field of the type, with what the rows of `answer: str` lack or have of another type
+    ("answer: str", "", []),
+    ("answer: 'str'", "", []),
+    ("answer: str | None", "", []),
+    ("answer: Optional[str]", "", []),
+    ("answer: Literal['2', '3']", "", []),
+    ("answer: Annotated[str, 'a number']", "", []),
+    ("answer: Any", "", []),
+    ("answer: Unknown", "", []),
+    ("answer: int", "", ["E0514"]),
+    ("answer: int | float", "", ["E0514"]),
+    ("answer: list[str]", "", ["E0514"]),
+    ("answer: List", "", ["E0514"]),
+    ("answer: dict[str, int]", "", ["E0514"]),
+    ("answer: Required[int]", ", total=False", ["E0514"]),
+    ("tests: list[str]", "", ["E0512"]),
+    ("tests: NotRequired[list[str]]", "", []),
+    ("tests: list[str]", ", total=False", []),
+    ("tests: Required[list[str]]", ", total=False", ["E0512"]),
+]
+
+
+@pytest.mark.parametrize(("field", "kind", "found"), FIELDS)
+def test_the_type_of_metadata_says_what_it_needs(
+    field: str, kind: str, found: list[str], folder: Path
+) -> None:
+    source = TYPED.format(kind=kind, fields=f"    {field}") + FUNCTION.format(type="Answer")
+    (folder / "mine.py").write_text(source)
+    compiled = check_text(graded_by("mine.py:score"))
+    assert codes(compiled) == found
+    assert pointed_at(compiled) == [field.partition(":")[0]] * len(found)
+
+
+def test_both_places_are_shown(folder: Path) -> None:
+    source = TYPED.format(kind="", fields="    tests: list[str]") + FUNCTION.format(type="Answer")
+    (folder / "mine.py").write_text(source)
+    (finding,) = check_text(graded_by("mine.py:score")).diagnostics
+    assert (finding.span.source.name, finding.span.first.line) == ("mine.py", 5)
+    (label,) = finding.labels
+    assert label.span.source.name == "case.recipe" and "answer" in label.span.text
+    assert 'column("tests")' in finding.words.help
+
+
+USES = [
+    ("def score(completion, metadata: 'Answer'): ...", ["E0512"]),
+    ("async def score(completion, *, metadata: Answer): ...", ["E0512"]),
+    ("def score(completion, metadata: Answer):\n    return metadata['tests']", ["E0512"]),  # told once
+    ("def score(completion, metadata: Answer):\n    return metadata['hint']", ["E0512", "E0512"]),
+    ("def score(completion, metadata: dict): ...", []),
+    ("def score(completion, metadata: list[Answer]): ...", []),
+    ("@grader(batched=True)\ndef score(completion, metadata: list[Answer]): ...", ["E0512"]),
+    ("@grader(batched=True)\ndef score(completion, metadata): return metadata['hint']", []),
+    ("@grader\ndef score(completion, metadata: Answer): ...", ["E0512"]),
+    ("class score(Grader):\n    metadata: Answer", ["E0512"]),
+    ("class score(Grader):\n    other: Answer", []),
+    ("class More(Answer):\n    hint: str\ndef score(metadata: More): ...", ["E0512", "E0512"]),
+    ("class Turned(Turned): ...\ndef score(metadata: Turned): ...", []),
+]
+
+
+@pytest.mark.parametrize(("use", "found"), USES)
+def test_where_the_type_of_metadata_is_read(use: str, found: list[str], folder: Path) -> None:
+    assert found_in(folder, TYPED.format(kind="", fields="    tests: list[str]") + use + "\n") == found
+
+
+# --- the graph ------------------------------------------------------------------------------------------
+
+
+def test_the_graph_holds_the_absolute_file(folder: Path) -> None:
+    graph = graph_of(graded_by("graders.py:score"))
+    (node,) = [node for node in graph.nodes.values() if isinstance(node, PythonGrader)]
+    assert node.function == f"{folder / 'graders.py'}:score"
+
+
+def test_the_file_counts_by_its_content_and_not_by_its_place(folder: Path) -> None:
+    def digest(function: str) -> str:
+        return training_digest(graph_of(graded_by(function)), content_hash, folder / "home" / "models")
+
+    source = "def score(completion): ...\ndef other(completion): ...\n"
+    for name, text in {"mine.py": source, "copied.py": source, "changed.py": source + "#\n"}.items():
+        (folder / name).write_text(text)
+    assert digest("copied.py:score") == digest("mine.py:score")
+    assert digest("changed.py:score") != digest("mine.py:score")
+    assert digest("mine.py:other") != digest("mine.py:score")

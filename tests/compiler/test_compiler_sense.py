@@ -205,7 +205,7 @@ def test_a_score_is_what_its_form_says(leaves: Any, tree: Any, policy: str) -> N
     tree = renumbered(tree, len(graders))
     if mentions_a_grader(tree):
         whole.append(made(Combination, policy, expression=tree, graders=graders))
-    forms = Forms(whole)
+    forms = Forms(whole, {})
     for grader in whole:
         form = forms.of(grader)
         around = forms.interval(form)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from dsl_support import Harmonyc, Write
 
 from harmony_compiler.files import DISK
-from harmony_compiler.store.cache import ABOUT, entries, tokens_folder, write_about
+from harmony_compiler.store.cache import ABOUT, GRADES, entries, tokens_folder, write_about
+from harmony_runtime.graders.kept import Kept
+from harmony_runtime.graders.protocol import Score
 
 DAY = 86400
 
@@ -36,8 +39,34 @@ def made(cache: Path, key: str, days: float, dataset: str = "demos") -> None:
 def test_nothing_there(harmonyc: Harmonyc, cache: Path) -> None:
     told = harmonyc("cache")
     assert (told.code, told.err) == (0, "")
-    assert told.out == f"the cache {cache} is empty; runs put datasets in tokens there\n"
+    assert told.out == (
+        f"the cache {cache} is empty; runs put datasets in tokens there, and grades that cost something\n"
+    )
     assert harmonyc("cache", "clear").out == "removed 0 datasets in tokens, 0 bytes\n"
+
+
+def test_grades_are_counted_and_cleared(harmonyc: Harmonyc, cache: Path) -> None:
+    warned: list[str] = []
+    kept = Kept(cache / GRADES, warned.append)
+    for key in ("a", "b", "c"):
+        kept.put(key, Score(1.0), 12)
+    kept.close()
+    with sqlite3.connect(cache / GRADES) as database:
+        database.execute("UPDATE grades SET made = 0 WHERE key = 'a'")
+    database.close()
+    (line,) = harmonyc("cache").out.splitlines()
+    assert line.startswith("3 grades, ") and line.endswith(f", in {cache / GRADES}")
+    assert json.loads(harmonyc("cache", "--json").out)["grades"]["grades"] == 3
+    assert (
+        harmonyc("cache", "clear", "--older-than", "1d").out
+        == "removed 0 datasets in tokens, 0 bytes, and 1 grade\n"
+    )
+    assert harmonyc("cache", "clear").out == "removed 0 datasets in tokens, 0 bytes, and 2 grades\n"
+    assert not warned
+    (cache / GRADES).write_text("no database " * 100)
+    told = harmonyc("cache")
+    assert told.code == 2
+    assert "grades.sqlite cannot be read or written: file is not a database; to remove it" in told.err
 
 
 def test_the_list(harmonyc: Harmonyc, cache: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from harmony_compiler.graph.graph import Graph
 from harmony_dsl.cli import display as display_module
 from harmony_dsl.cli.display import Display, LiveDisplay, display
-from harmony_dsl.cli.progress import Mean, Stage, duration, fold, number, score, shorten
+from harmony_dsl.cli.progress import Mean, Stage, duration, fold, number, score, shorten, spent
 from harmony_runtime.watch import Measured, StageSummary, Summary, Watcher
 
 GRAPH = Graph(name="sums", seed=3, nodes={}, outputs=())
@@ -277,6 +277,9 @@ def test_the_live_display_of_reinforcement(clock: Clock, monkeypatch: pytest.Mon
         assert isinstance(watcher, LiveDisplay)
         reinforce(watcher, clock, until=40)
         training = draw(watcher).splitlines()
+        watcher.answering(40, 28, 64)
+        answering = draw(watcher).splitlines()
+        watcher.answering(0, 0, 64)
         watcher._console.width = 40
         narrow = draw(watcher, 40).splitlines()
         watcher._console.width = 80
@@ -292,6 +295,7 @@ def test_the_live_display_of_reinforcement(clock: Clock, monkeypatch: pytest.Mon
         "reward 1.12 (now 1.20) · 1,400 completions/s · 22 s left",
         "exact 0.32 · close 0.80 · 1 - words(completion) / 200 –",
     ]
+    assert answering == [*training, "40 of 64 completions drawn, 28 graded"]
     assert narrow == [
         "tuned  grpo, 204,000 trained parameters",
         f"{'━' * 10 + '╸':27}  40 of 100",
@@ -299,6 +303,7 @@ def test_the_live_display_of_reinforcement(clock: Clock, monkeypatch: pytest.Mon
         "1,400 completions/s · 22 s left",
         "exact 0.32 · close 0.80",
         "1 - words(completion) / 200 –",
+        "0 of 64 completions drawn, 0 graded",
     ]
     told = "✓ tuned  grpo, 100 steps in 1 min 30 s, reward 0.81 → 1.20"
     assert measuring == [told, "report  2 of 3 models on 500 rows … 29 s"]
@@ -351,6 +356,17 @@ def test_scores_and_names_as_people_read_them() -> None:
     name = "1 - words(completion)\n  / 200"
     assert shorten(name, 80) == "1 - words(completion) / 200"
     assert [shorten(name, width) for width in (13, 12)] == ["1 - wo… / 200", "1 - wo…/ 200"]
+
+
+def test_what_was_spent_is_told_by_grader() -> None:
+    costs = {
+        "clear": {"grades": 640, "known": 12, "tries": 660, "tokens": 41_200, "budgeted_tokens": 42_000},
+        "served": {"grades": 1, "known": 0, "tries": 1, "tokens": 0, "budgeted_tokens": 0},
+    }
+    assert spent(costs) == [
+        "clear: 640 grades, 12 known before; 660 tries, 41,200 tokens",
+        "served: 1 grade; 1 try",
+    ]
 
 
 def test_lines_end_between_items() -> None:

@@ -22,6 +22,7 @@ SAID = {
     "dpo": [],
     "grpo": [ONE_UPDATE],
     "ppo": [ONE_UPDATE],
+    "judges": [],
 }
 """What `check` has to say about each example."""
 

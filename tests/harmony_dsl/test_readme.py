@@ -18,7 +18,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 OTHERS = ("make ", "UPDATE_GOLDEN=1 ", ".venv/bin/python -m pytest", "python -m harmony_grammar.build")
 """Commands that set up, test or change the checkout itself."""
 
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w+)(?: ([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    file: str
+    """The file that it is, where it says so: `python graders.py`; empty for others."""
+    body: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class Command:
     """The output that the page shows; empty where it shows none."""
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return [body for lang, body in _BLOCK.findall(page.read_text(encoding="utf-8")) if lang == language]
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found) for found in _BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def commands(block: str) -> list[Command]:
@@ -60,45 +68,52 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_do_what_the_page_shows(page: Path, checkout: Path) -> None:
+def test_a_page_holds_from_its_top_to_its_end(page: Path, checkout: Path, harmonyc: Harmonyc) -> None:
+    """Files are written where they are shown, commands do what is shown, recipes check."""
+    for number, block in enumerate(blocks(page)):
+        if block.file:
+            (checkout / block.file).write_text(block.body, encoding="utf-8")
+        if block.language == "recipe":
+            path = checkout / (block.file or f"{page.stem}-{number}.recipe")
+            path.write_text(block.body, encoding="utf-8")
+            told = harmonyc("check", path.name)
+            assert told.out == f"{path.name}: no problems found\n"
+        if block.language == "console":
+            run_commands(block.body, checkout)
+
+
+def run_commands(block: str, checkout: Path) -> None:
     quickstart = checkout / "examples" / "quickstart.recipe"
-    good = quickstart.read_text(encoding="utf-8")
-    for block in blocks(page, "console"):
-        # Where a page shows what a misspelt field gives, its reader has misspelt it.
-        misspelt = good.replace("max_grad_norm =", "max_grad_nrom =")
-        quickstart.write_text(misspelt if "max_grad_nrom" in block else good, encoding="utf-8")
-        for command in commands(block):
-            if command.line.startswith(OTHERS):
-                continue
-            told = shell(command.line, checkout)
-            assert "Traceback" not in told.stdout
-            if command.shown:
-                assert told.stdout == command.shown, command.line
-            else:
-                assert told.returncode == 0, told.stdout
+    good = (ROOT / "examples" / "quickstart.recipe").read_text(encoding="utf-8")
+    # Where a page shows what a misspelt field gives, its reader has misspelt it.
+    misspelt = good.replace("max_grad_norm =", "max_grad_nrom =")
+    quickstart.write_text(misspelt if "max_grad_nrom" in block else good, encoding="utf-8")
+    for command in commands(block):
+        if command.line.startswith(OTHERS):
+            continue
+        told = shell(command.line, checkout)
+        assert "Traceback" not in told.stdout
+        if command.shown:
+            assert told.stdout == command.shown, command.line
+        else:
+            assert told.returncode == 0, told.stdout
 
 
 def test_the_first_commands_are_the_two_that_matter() -> None:
-    assert [c.line for c in commands(blocks(ROOT / "README.md", "console")[0])] == [
-        "make quickstart",
-        "make test",
-    ]
-
-
-def test_recipes_of_the_pages_check(checkout: Path, harmonyc: Harmonyc) -> None:
-    for page in PAGES:
-        for number, block in enumerate(blocks(page, "recipe")):
-            path = checkout / f"{page.stem}-{number}.recipe"
-            path.write_text(block, encoding="utf-8")
-            told = harmonyc("check", path.name)
-            assert told.out == f"{path.name}: no problems found\n"
+    first = next(block.body for block in blocks(ROOT / "README.md") if block.language == "console")
+    assert [command.line for command in commands(first)] == ["make quickstart", "make test"]
 
 
 def test_python_of_the_pages_runs(checkout: Path) -> None:
     for page in PAGES:
-        for block in blocks(page, "python"):
+        for block in blocks(page):
+            if block.language != "python":
+                continue
+            if block.file:  # a part of a program of the reader's
+                compile(block.body, block.file, "exec")
+                continue
             told = subprocess.run(
-                [sys.executable, "-c", block], cwd=checkout, capture_output=True, text=True, check=False
+                [sys.executable, "-c", block.body], cwd=checkout, capture_output=True, text=True, check=False
             )
             assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 

@@ -11,7 +11,7 @@ from harmony_compiler.graph.graph import Graph, Origin
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.graders import protocol
-from harmony_runtime.graders.builtin import Factories
+from harmony_runtime.graders.making import Bench, Factories
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.graders.protocol import Grade, Sample, Score
 
@@ -38,7 +38,7 @@ def combination(tree: Tree, *graders: str, **policy: Any) -> Combination:
 
 def grade(node: Grader, *samples: Sample) -> list[Grade]:
     """What one grader answers to each sample."""
-    with Panel(graph_of({"g": node}), [Ref("g")]) as panel:
+    with Panel(Bench(graph_of({"g": node})), [Ref("g")]) as panel:
         return [verdict.grades["g"] for verdict in panel.grade(samples)]
 
 
@@ -69,4 +69,5 @@ class Own(protocol.Grader):
 def own(*graders: Own) -> tuple[dict[str, Node], Factories]:
     """A `contains` node for each grader, by its name, and the factories that put the graders there."""
     by_text = {grader.name: grader for grader in graders}
-    return {name: Contains(text=name) for name in by_text}, {Contains: lambda node: by_text[node.text]}
+    nodes: dict[str, Node] = {name: Contains(text=name, retries=0) for name in by_text}
+    return nodes, {Contains: lambda node, _: by_text[node.text]}

@@ -236,9 +236,9 @@ def test_other_versions_do_not_touch_a_finished_stage(train: Train, monkeypatch:
 def test_how_models_are_placed_is_a_condition(tmp_path: Path) -> None:
     def conditions(graph: Graph, ref: Ref) -> dict[str, Any]:
         folder = RunFolder(tmp_path, {}, writes=False)
-        return Drift(graph, Meanings({}, {}), {}, False, folder, Context(ONE_DEVICE), Silent()).conditions(
-            ref
-        )
+        return Drift(
+            graph, Meanings({}, {}, {}), {}, False, folder, Context(ONE_DEVICE), Silent()
+        ).conditions(ref)
 
     assert conditions(training(tiny(max_batch_tokens=64, attention="eager")), STAGE) == {
         "model.tp": 1,

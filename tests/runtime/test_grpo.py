@@ -22,7 +22,7 @@ from harmony_runtime import chance as streams
 from harmony_runtime.algorithms import reinforced
 from harmony_runtime.failures import Interrupted, RunFailed
 from harmony_runtime.models.scratch import initial_weights, scratch_config
-from harmony_runtime.rollout.answers import Answer
+from harmony_runtime.rollout.answers import Answer, Round
 
 Flat = dict[str, torch.Tensor]
 
@@ -73,7 +73,13 @@ def test_the_updates_of_a_step_are_those_worked_out_by_hand(
 ) -> None:
     answered: list[Answer] = []
     draw = reinforced.answers
-    monkeypatch.setattr(reinforced, "answers", lambda *a, **k: answered.extend(draw(*a, **k)) or answered)
+
+    def listening(*given: Any, **named: Any) -> Round:
+        drawn = draw(*given, **named)
+        answered.extend(drawn.answers)
+        return drawn
+
+    monkeypatch.setattr(reinforced, "answers", listening)
     numbers = {"lr": 3e-3, "kl_beta": 0.3}
     sampling = Sampling(max_tokens=6, temperature=0.7)
     clipping = {"clip_range": 0.02, "clip_range_high": 0.03}

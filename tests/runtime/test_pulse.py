@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import Counter
@@ -19,9 +20,11 @@ from test_evaluation import comparing
 
 from harmony_compiler.graph.graders import Contains
 from harmony_compiler.graph.values import Ref
+from harmony_runtime.graders.making import Bench
 from harmony_runtime.graders.panel import Panel
 from harmony_runtime.graders.protocol import Grade, Sample, Score
 from harmony_runtime.processes.pulse import Pulse, Stall
+from harmony_runtime.rollout.answers import Progress
 
 SOON, LONG = 0.1, 60.0
 """Seconds: what is a stall here, and what a test waits for at most."""
@@ -184,17 +187,21 @@ def test_an_evaluation_says_whom_it_measures(train: Train, beats: Counter[tuple[
         assert {doing[-1].split()[0] for doing in measuring} == {"measuring", "drawing", "grading"}
 
 
-def test_every_grade_that_is_waited_for_is_a_beat() -> None:
+def test_grades_that_come_are_beats_and_waiting_for_one_is_none() -> None:
     class Slow:
         async def set_up(self) -> None: ...
 
         async def tear_down(self) -> None: ...
 
         async def grade(self, sample: Sample) -> Grade:
+            await asyncio.sleep(0.6 if sample.completion == "slow" else 0.0)
             return Score(1.0)
 
-    beats: list[str] = []
+    beats: list[int] = []
+    progress = Progress(lambda: beats.append(len(told)), 6, lambda *numbers: told.append(numbers))
+    told: list[tuple[int, ...]] = []
     node = Contains(text="a")
-    with Panel(grading({"g": node}), [Ref("g")], factories={Contains: lambda _: Slow()}) as panel:
-        panel.grade([Sample("x")] * 5, lambda: beats.append("moved"))
-    assert beats == ["moved"] * 5
+    with Panel(Bench(grading({"g": node})), [Ref("g")], factories={Contains: lambda *_: Slow()}) as panel:
+        panel.grade([Sample("x")] * 5 + [Sample("slow")], progress.graded)
+    assert len(beats) == 1  # the five at once; the looks at the sixth are none
+    assert told == [(0, 5, 6)]

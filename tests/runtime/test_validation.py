@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from reinforcement_support import COMPLETION, REWARD, SHORT
-from runtime_support import Told, Train, read_lines, sums, tiny
+from reinforcement_support import COMPLETION, DIGITS, REWARD, SHORT
+from runtime_support import Told, Train, graph_of, read_lines, sums, tiny
 from test_dpo import at_the_start, logprob
 from test_sft import char_ids
 from transformers import AutoModelForCausalLM
 from validation_support import ADAPTED, HELD_OUT, LENGTH, held_out, stage_of, validated
 
-from harmony_compiler.graph.graders import Formula
+from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.measures import GRADED
 from harmony_compiler.graph.settings import EarlyStop
@@ -122,12 +122,18 @@ def test_pairs_are_measured_against_the_start_of_the_stage(train: Train, tmp_pat
     assert found["validation_accuracy"] == pytest.approx(sum(margin > 0 for margin in margins) / 3)
 
 
+def of_each(*graders: str) -> set[str]:
+    """What is measured of each grader beside its mean."""
+    kinds = ("spread", "not_applicable", "failed")
+    return {f"validation_{kind}/{name}" for kind in kinds for name in graders}
+
+
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
 def test_the_own_grader_grades_the_likeliest_answers(algorithm: str, train: Train, tmp_path: Path) -> None:
     train(validated(algorithm))
     line = lines_of(tmp_path / "out")[-1]
     grades = {f"validation_grade/{name}" for name in ("exact", "digits", "short")}
-    assert found_in(line).keys() == {*GRADED, *grades}
+    assert found_in(line).keys() == {*GRADED, *grades, *of_each("exact", "digits", "short")}
     samples = [one for one in read_lines(tmp_path / "out" / "samples.jsonl") if "validation" in one]
     assert [one["step"] for one in samples] == [2] * 3 + [4] * 3
     model, last = model_of(tmp_path / "out"), samples[3:]
@@ -151,7 +157,8 @@ def test_a_grader_of_its_own_grades_a_stage_that_imitates(train: Train, tmp_path
     train(graph)
     assert [bool(found_in(line)) for line in lines_of(tmp_path / "out")] == [False, True, False, True]
     line = lines_of(tmp_path / "out")[-1]
-    assert found_in(line).keys() == {*GRADED, "validation_grade/length", "validation_grade/short"}
+    grades = {"validation_grade/length", "validation_grade/short"}
+    assert found_in(line).keys() == {*GRADED, *grades, *of_each("length", "short")}
     assert line["validation_reward"] == line["validation_grade/length"]
     samples = read_lines(tmp_path / "out" / "samples.jsonl")
     assert [one["step"] for one in samples] == [2, 2, 4, 4]  # of three answers two are kept
@@ -166,9 +173,26 @@ def test_graders_are_measured_without_being_rewarded(train: Train, tmp_path: Pat
     assert one.read_bytes() == other.read_bytes()
     for plain, line in zip(lines_of(tmp_path / "without"), lines_of(tmp_path / "with"), strict=True):
         more = line.keys() - plain.keys()
-        assert more == {"grade/length", "grade/reward"}
+        of_these = {name.removeprefix("validation_") for name in of_each("length", "reward")}
+        assert more == {"grade/length", "grade/reward", *of_these}
         assert {name: line[name] for name in plain} == plain
         assert line["grade/reward"] == pytest.approx(line["reward"])
+
+
+def test_a_grader_of_weight_0_is_measured_without_being_rewarded(train: Train, tmp_path: Path) -> None:
+    alone = Combination(expression=("grader", 0), graders=(DIGITS,))
+    beside = Combination(
+        expression=("+", ("grader", 0), ("*", ("constant", 0), ("grader", 1))), graders=(DIGITS, SHORT)
+    )
+    for way, reward in (("alone", alone), ("beside", beside)):
+        graph = stage_of("grpo")
+        train(graph_of({**graph.nodes, REWARD: reward}, graph.outputs), way)
+    one, other = (stage_in(tmp_path / way) / "model.safetensors" for way in ("alone", "beside"))
+    assert one.read_bytes() == other.read_bytes()
+    for plain, line in zip(lines_of(tmp_path / "alone"), lines_of(tmp_path / "beside"), strict=True):
+        assert line["reward"] == plain["reward"]
+        assert line["grade/short"] > 0
+        assert "grade/short" not in plain
 
 
 def test_how_rows_are_cut_changes_rounding_only(train: Train, tmp_path: Path) -> None:

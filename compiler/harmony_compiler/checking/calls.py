@@ -24,6 +24,7 @@ from harmony_compiler.graph.types import (
     ListOf,
     Type,
     options_of,
+    union_of,
 )
 from harmony_compiler.rewards import arithmetic, formulas, scores
 from harmony_compiler.typed import Value, unknown
@@ -112,7 +113,7 @@ def _argument(desk: Desk, function: Function, number: int, expression: syntax.Ex
     wanted = function.parameters[min(number, len(function.parameters) - 1)]
     ordinal = ("the first ", "the second ", "the third ")[number] if len(function.parameters) > 1 else "the "
     place = f"{ordinal}argument of `{function.name}`"
-    value = desk.value(expression, wanted)
+    value = desk.value(expression, union_of((wanted, GRADER)) if function.of_scores else wanted)
     if wanted == REGEX:
         return desk.fitted(value, REGEX, place)
     if value.unknown or _takes(wanted, value) or (function.of_scores and value.type == GRADER):

@@ -62,6 +62,9 @@ from harmony_grammar.source import Span
 NO_TYPE: Type = JSON
 """Asked for where a place takes any value."""
 
+OPERAND: Type = union_of((NO_TYPE, GRADER))
+"""Asked for by arithmetic: any value, but of what a constructor's name may make, the grader."""
+
 _NO_VALUES = {
     "ctx": (
         "stands for what the launch decides",
@@ -175,11 +178,12 @@ class Checker(Record, frozen=False):
             case syntax.Unary(operator="not"):
                 return operators.negation(self, expression)
             case syntax.Unary(operand=operand):
-                return operators.computed(self, "-", (self.value(operand),), span)
+                return operators.computed(self, "-", (self.value(operand, OPERAND),), span)
             case syntax.Binary(operator="and" | "or"):
                 return operators.logic(self, expression)
             case syntax.Binary(operator=symbol, left=left, right=right):
-                return operators.computed(self, symbol, (self.value(left), self.value(right)), span)
+                operands = (self.value(left, OPERAND), self.value(right, OPERAND))
+                return operators.computed(self, symbol, operands, span)
             case syntax.Compare():
                 return operators.comparison(self, expression)
             case syntax.Conditional():

@@ -140,10 +140,16 @@ def _is_json(value: Value) -> bool:
 def resolved(value: Value) -> str:
     """A path literal as an absolute path: relative means relative to the file in which it stands."""
     assert value.literal is not None
-    path = Path(value.data)
+    return str(place_of(value.data, value))
+
+
+def place_of(written: str, value: Value) -> Path:
+    """The absolute path of a file that a text names."""
+    path = Path(written)
     with suppress(RuntimeError):  # `~name` of nobody: there is no such file
         path = path.expanduser()
-    return str((value.literal.span.source.folder / path).absolute())
+    span = value.literal.span if value.literal is not None else value.span
+    return (span.source.folder / path).absolute()
 
 
 def _misfits(value: Value, expected: Type, place: str) -> Iterator[Diagnostic]:

@@ -55,8 +55,6 @@ ROLES = {
     "watching": "watching: what is seen or kept; changes no result",
 }
 
-NOT_YET = "not supported by `run` yet"
-
 
 def names() -> dict[str, tuple[str, ...]]:
     """Every name with a reference, by group."""
@@ -94,14 +92,13 @@ def _group(word: str) -> str:
     width = max(len(cls.constructor) for cls in members)
     lines = [f"{word}: what `{word} NAME = …` can make" if word in DECLARING else word, ""]
     for cls in members:
-        lines += _item(cls.constructor, width, [summary(cls) + (f" ({NOT_YET})" if cls.later else "")])
+        lines += _item(cls.constructor, width, [summary(cls)])
     return "\n".join(lines)
 
 
 def _constructor(word: str, kind: str, cls: type[Constructor]) -> str:
     lines = [f"{cls.constructor}: {kind}", ""]
     lines += _folded(" ".join((cls.__doc__ or "").split()))
-    lines += _folded(f"It is {NOT_YET}.") if cls.later else []
     lines += ["", f"  {_form(word, cls)}", *_places(cls), *_formula(cls)]
     specs = _ordered(cls)
     if specs:
@@ -184,7 +181,6 @@ def _told(cls: type[Constructor], spec: FieldSpec) -> Iterator[str]:
     facts += [_when(read) for read in cls.reads if read.field == spec.name]
     facts += [f"only beside `{need.other}`" for need in cls.needs_fields if need.field == spec.name]
     facts += [spec.role] if spec.role in ROLES else []
-    facts += [NOT_YET] if spec.later and not cls.later else []
     said = "; ".join(fact for fact in facts if fact)
     yield f"{spec.doc} ({said})" if said else spec.doc
     examples = [example for example in spec.examples if example != written(spec.default)]

@@ -5,13 +5,6 @@ from __future__ import annotations
 from harmony_grammar.diagnostics import Diagnostic
 
 
-class NotSupportedYet(Diagnostic):
-    code, slug = "E0601", "not-supported-yet"
-    message = "{what} is part of the language, but not supported yet"
-    label = "not supported yet"
-    what: str
-
-
 class KeyTaken(Diagnostic):
     code, slug = "E0603", "key-taken"
     message = "the registry already holds another model under `{key}`"
@@ -130,3 +123,13 @@ class BadParameter(Diagnostic):
     parameter: str
     why: str
     mend: str
+
+
+class UnpublishedGrader(Diagnostic):
+    code, slug = "E0620", "unpublished-grader"
+    message = "no grader is published as `{key}`"
+    label = "not in the registry"
+    notes = ("`harmonyc graders add {key} FILE` publishes one, and `harmonyc graders list` shows all",)
+    help = "did you mean `{suggestion}`?"
+    key: str
+    suggestion: str = ""

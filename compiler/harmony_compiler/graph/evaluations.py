@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from harmony_compiler.graph.datasets import PromptRows
+from harmony_compiler.graph.models import Endpoint
 from harmony_compiler.graph.node import RECIPE_SEED, Node, ReadWith, Rule, field
 from harmony_compiler.graph.settings import Sampling
 from harmony_compiler.graph.types import ENDPOINT, EVALUATION, GRADER, MODEL, ListOf, Type, Union
@@ -37,6 +38,13 @@ class Compare(Node):
             lambda samples, top_k: samples == 1 or top_k > 1,
             "`samples` = {samples} takes the same completion again and again with `top_k` = 1",
             "leave one of the two out",
+        ),
+        Rule(
+            "sampling.top_k",
+            ("models",),
+            lambda top_k, models: not any(getattr(model, "cls", None) is Endpoint for model in models),
+            "an endpoint is asked over an API that has no `top_k`",
+            "leave it out, or compare the endpoint in an evaluation of its own",
         ),
     )
 

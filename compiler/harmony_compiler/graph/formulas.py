@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from harmony_compiler.graph.types import BOOL, FLOAT, INT, REGEX, STR, ListOf, Scalar, Type, Union
@@ -48,6 +48,13 @@ def terms_of(tree: Formula, sign: int = 1) -> Iterator[tuple[int, Formula]]:
             yield from terms_of(operand, -sign)
         case _:
             yield sign, tree
+
+
+def renumbered(tree: Formula, numbers: Sequence[int]) -> Formula:
+    """A combination's formula with `("grader", i)` as `("grader", numbers[i])`."""
+    if tree[0] == "grader":
+        return ("grader", numbers[tree[1]])
+    return tuple(renumbered(part, numbers) if isinstance(part, tuple) else part for part in tree)
 
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {

@@ -16,23 +16,33 @@ from harmony_compiler.graph.node import Node, ReadWith, Rule, field
 from harmony_compiler.graph.types import (
     FORMULA,
     GRADER,
+    INT,
     JSON,
+    NONE,
+    PERCENT,
     REGEX,
+    SECRET,
     TEMPLATE,
     ListOf,
     LiteralText,
     RecordOf,
     Type,
     Union,
+    union_of,
 )
-from harmony_compiler.graph.values import Duration, Percent, Ref
+from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
 
 GraderRef = Annotated[Ref, GRADER]
 GraderRefs = Annotated[tuple[Ref, ...], ListOf(GRADER)]
 Expression = Annotated[FormulaTree, FORMULA]
 JsonRecord = Annotated[dict[str, Any], RecordOf(JSON)]
 
+Ignored = tuple[Literal["case", "whitespace", "punctuation", "numbers"], ...]
+
 UNBOUNDED = (float("-inf"), float("inf"))
+
+POLICIES = ("on_failure", "max_failure_rate", "budget", "token_budget")
+"""Fields that decide what becomes of a grade, or whether there is one, and never what it is."""
 
 
 class Grader(Node):
@@ -45,11 +55,11 @@ class Grader(Node):
     reads: ClassVar[tuple[ReadWith, ...]] = (ReadWith("max_failure_rate", "on_failure", unless="stop"),)
 
     timeout: Duration | None = field(
-        None, later=True, role="watching", doc="a grade that takes longer is a failure; by default it depends"
+        None, role="watching", doc="a try that takes longer is a failure; by default it depends"
     )
-    retries: int = field(2, at_least=0, later=True, role="watching", doc="further tries after a failure")
+    retries: int = field(2, at_least=0, role="watching", doc="further tries where another one may help")
     concurrency: int | None = field(
-        None, at_least=1, later=True, role="watching", doc="grades that run at the same time"
+        None, at_least=1, role="watching", doc="grades that run at the same time; by default it depends"
     )
     on_failure: Literal["skip", "zero", "stop"] = field(
         "skip", doc="a failed grade does not apply, counts as 0, or ends the run"
@@ -73,6 +83,7 @@ class Equals(Grader):
     argument = "expected"
 
     expected: Template = field(doc="template of the expected text")
+    ignore: Ignored = field((), doc="differences that do not count", examples=('["case"]',))
 
 
 class Contains(Grader):
@@ -85,6 +96,7 @@ class Contains(Grader):
     )
 
     text: Template = field(doc="template of the text to find")
+    ignore: Ignored = field((), doc="differences that do not count", examples=('["case"]',))
 
 
 class Matches(Grader):
@@ -103,19 +115,18 @@ class OneOf(Grader):
 
     constructor = "one_of"
     argument = "options"
-    later = True
     rules = (
         Rule("options", (), lambda options: options != (), "the list of texts is empty", "name at least one"),
     )
 
     options: Annotated[tuple[str, ...], ListOf(TEMPLATE)] = field(doc="templates of the texts")
+    ignore: Ignored = field((), doc="differences that do not count", examples=('["case"]',))
 
 
 class JsonValid(Grader):
     """1 where the completion is JSON, and as a schema asks for; else 0."""
 
     constructor = "json_valid"
-    later = True
 
     schema: JsonRecord | None = field(
         None, doc="JSON schema that the completion must satisfy", examples=('{ type = "object" }',)
@@ -126,7 +137,6 @@ class Length(Grader):
     """1 where the completion is neither shorter nor longer than said, else 0."""
 
     constructor = "length"
-    later = True
     at_least_one = (("min", "max"),)
     rules = (
         Rule(
@@ -144,45 +154,76 @@ class Length(Grader):
 
 
 class MathEquals(Grader):
-    """1 where the last number or formula of the completion equals the expected one, else 0."""
+    """1 where the final answer of the completion, a number or formula, equals the expected one; else 0."""
 
     constructor = "math_equals"
     argument = "expected"
-    later = True
 
-    expected: Template = field(doc="template of the expected answer")
+    expected: Template = field(doc="template of the expected answer: bare, or as the end of a solution")
 
 
 class CodePasses(Grader):
     """1 where the code in the completion passes tests, run in a sandbox; else 0."""
 
     constructor = "code_passes"
-    later = True
 
     tests: Template = field(doc="template of the tests: Python that fails where the code is wrong")
-    timeout: Duration = field(Duration(10, "s"), role="watching", doc="the tests fail where they take longer")
+    before: Template | None = field(
+        None,
+        doc="template of what stands before the code: imports, or a prompt that the completion goes on with",
+        examples=('"{{ prompt }}"',),
+    )
+    timeout: Duration = field(Duration(10, "s"), role="watching", doc="code that takes longer fails")
     isolation: Literal["strict", "weak"] = field(
         "strict", doc="refuse to run where the machine has no sandbox, or run with limits alone"
     )
 
 
 class Instructions(Grader):
-    """Share of the row's verifiable instructions that the completion follows (Zhou et al., 2023)."""
+    """Whether the completion follows the row's verifiable instructions (Zhou et al., 2023)."""
 
     constructor = "instructions"
-    later = True
     needs = (("instruction_id_list", "list[str]"), ("kwargs", "list"))
+
+    score: Literal["share", "all"] = field("share", doc="the share that it follows, or 1 only for all")
+
+
+VERDICTS = ("pass", "fail", "not applicable")
+"""What a judge answers that is asked for pass or fail."""
+
+
+def _has_score(schema: Mapping[str, Any]) -> bool:
+    properties = schema.get("properties")
+    return isinstance(properties, Mapping) and "score" in properties
+
+
+_EXAMPLE_HAS = {"completion", "answer"}
+_EXAMPLE_MAY_HAVE = {"completion", "answer", "prompt", "reasoning"}
+
+
+def _is_example(example: Mapping[str, Any]) -> bool:
+    texts = (value for name, value in example.items() if name != "answer")
+    named = _EXAMPLE_HAS <= example.keys() <= _EXAMPLE_MAY_HAVE
+    return named and all(isinstance(text, str) for text in texts)
+
+
+def _is_answer(given: Any, answer: Any, scale: tuple[int, ...]) -> bool:
+    if answer == "pass_fail":
+        return given in VERDICTS
+    if answer == "scale":
+        return isinstance(given, int) and not isinstance(given, bool) and scale[0] <= given <= scale[-1]
+    return isinstance(given, Mapping)
 
 
 class Judge(Grader):
     """A model's opinion of the completion, by criteria."""
 
     constructor = "judge"
-    later = True
     reads = (
         *Grader.reads,
         ReadWith("scale", "answer", ("scale",)),
         ReadWith("raw", "answer", ("scale",)),
+        ReadWith("weighted", "answer", ("scale",)),
     )
     rules = (
         Rule(
@@ -192,12 +233,40 @@ class Judge(Grader):
             "`scale` has a lowest and a highest answer, such as `[1, 5]`",
             "the lowest one first",
         ),
+        Rule(
+            "weighted",
+            ("scale",),
+            lambda weighted, scale: not weighted or (scale[0] >= 0 and scale[1] <= 9),
+            "`weighted` needs answers of one digit: of others a server does not tell how likely they are",
+            "take a scale within `[0, 9]`, or leave out `weighted`",
+        ),
+        Rule(
+            "answer",
+            (),
+            lambda answer: isinstance(answer, str) or _has_score(answer),
+            "the schema of `answer` has no property `score`, which is the score",
+            'add it: `properties = {{ score = {{ type = "number" }} }}, required = ["score"]`',
+        ),
+        Rule(
+            "examples",
+            (),
+            lambda examples: all(map(_is_example, examples)),
+            "each of `examples` has `completion` and `answer`, and beside them only `prompt` and `reasoning`",
+            'such as `{{ completion = "4", answer = "pass" }}`: all but the answer are texts',
+        ),
+        Rule(
+            "examples",
+            ("answer", "scale"),
+            lambda examples, answer, scale: all(_is_answer(e["answer"], answer, scale) for e in examples),
+            "one of `examples` has an answer that the judge cannot give",
+            'an answer is "pass", "fail" or "not applicable"; with a scale, a number on it; else a record',
+        ),
     )
 
     model: AnsweringRef = field(doc="the model that judges: an `endpoint`, or a model of the recipe")
     criteria: Template = field(doc="template of what makes a good completion")
     answer: Annotated[Any, Union((LiteralText("pass_fail"), LiteralText("scale"), RecordOf(JSON)))] = field(
-        "pass_fail", doc="what the judge answers: pass or fail, a number, or JSON by a schema"
+        "pass_fail", doc="what the judge answers: pass or fail, a number, or JSON with a `score`, by a schema"
     )
     scale: tuple[int, ...] = field((1, 5), doc="the lowest and the highest answer", examples=("[1, 5]",))
     raw: bool = field(False, doc="keep the answer as it is, which otherwise is mapped to 0…1")
@@ -206,8 +275,21 @@ class Judge(Grader):
         doc="judged completions that the judge is shown",
         examples=('[{ completion = "4", answer = "pass" }]',),
     )
-    template: Template | None = field(None, doc="template of the whole question, in place of the usual one")
-    budget: int | None = field(None, at_least=1, doc="calls in a run; what exceeds them does not apply")
+    weighted: bool = field(
+        False, doc="the mean of all answers by their probabilities, where the server tells them"
+    )
+    template: Template | None = field(
+        None, doc="template of the question, in place of the conversation and the completion"
+    )
+    temperature: float = field(0.0, at_least=0, doc="0: the likeliest answer")
+    max_tokens: int = field(1024, at_least=1, doc="the longest answer")
+    budget: int | None = field(
+        None, at_least=1, doc="completions that it judges in a stage; the others do not apply"
+    )
+    token_budget: int | None = field(
+        None, at_least=1, doc="tokens of questions and answers in a stage, asked before each step"
+    )
+    cache: bool = field(True, role="watching", doc="an equal completion is not judged twice")
 
 
 class RewardModel(Grader):
@@ -215,7 +297,6 @@ class RewardModel(Grader):
 
     constructor = "reward_model"
     argument = "model"
-    later = True
     scores = UNBOUNDED
 
     model: ModelRef = field(doc="the model that scores")
@@ -226,22 +307,32 @@ class Remote(Grader):
 
     constructor = "remote"
     argument = "url"
-    later = True
     scores = UNBOUNDED
 
     url: str = field(doc="where the server stands", examples=('"http://localhost:9000"',))
+    key: Annotated[Secret, SECRET] | None = field(
+        None, role="watching", doc="what the server asks for as a bearer token, by name"
+    )
+    cache: bool = field(True, role="watching", doc="an equal completion is not scored twice")
 
 
 class PythonGrader(Grader):
-    """The score of a Python function; it takes any of `completion prompt turns metadata` by name."""
+    """The score of a Python function, which takes any of `completion prompt turns metadata` by name.
+
+    It may also be a class that derives from `harmony_dsl.Grader`.
+    """
 
     constructor = "python"
     argument = "function"
-    later = True
     scores = UNBOUNDED
 
     function: str = field(
-        doc="file and function, such as `graders.py:score`", examples=('"graders.py:score"',)
+        doc="file and function or class, such as `graders.py:score`", examples=('"graders.py:score"',)
+    )
+    cache: bool = field(
+        False,
+        role="watching",
+        doc="an equal completion is not graded twice, in no run, until the file changes",
     )
 
 
@@ -251,10 +342,19 @@ class RegistryGrader(Grader):
     constructor = "registry"
     tag = "registry_grader"
     argument = "key"
-    later = True
     scores = UNBOUNDED
 
     key: str = field(doc="key of the grader", examples=('"politeness"',))
+    # What the recipe leaves open is as it was published, which only the registry knows.
+    retries: Annotated[Any, union_of((INT, NONE))] = field(
+        None, at_least=0, role="watching", doc="further tries; by default as published"
+    )
+    on_failure: Annotated[Any, union_of((*map(LiteralText, ("skip", "zero", "stop")), NONE))] = field(
+        None, doc="what a failed grade does; by default as published"
+    )
+    max_failure_rate: Annotated[Any, union_of((PERCENT, NONE))] = field(
+        None, at_least=0, at_most=100, doc="share of failed grades; by default as published"
+    )
 
 
 class Formula(Grader):

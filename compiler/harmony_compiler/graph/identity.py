@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.graph.datasets import RegistryRows
+from harmony_compiler.graph.graders import POLICIES, Grader, PythonGrader
 from harmony_compiler.graph.graph import Graph, value_to_json
 from harmony_compiler.graph.models import LocalModel, RegistryModel
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, tag_of
@@ -37,6 +38,9 @@ class Meanings(Record):
     """Of every node, 32 hexadecimal digits each."""
     trees: dict[Ref, Any]
     """What an identity hashes of one node: constructor, `semantics` and fields, which name other nodes."""
+    asked: dict[Ref, str]
+    """Of every grader, what it asks about a completion: its identity without policies and budgets, which
+    decide what becomes of an answer and not the answer."""
 
     def of(self, ref: Ref) -> dict[str, Any]:
         """All that the identity of a node stands for, as JSON by readable paths: `{"": {"constructor":
@@ -87,6 +91,7 @@ def meanings(graph: Graph, content: Content, registry: Path) -> Meanings:
     """
     known: dict[Ref, str] = {}
     trees: dict[Ref, Any] = {}
+    asked: dict[Ref, str] = {}
 
     def by_identity(edge: _Edge) -> dict[str, str]:
         return {"node": known[edge.to]}
@@ -94,7 +99,10 @@ def meanings(graph: Graph, content: Content, registry: Path) -> Meanings:
     for ref, node in graph.nodes.items():
         trees[ref] = tree = _tree(node, content, registry)
         known[ref] = digest([tree["constructor"], tree["semantics"], tree["fields"]], by_identity)
-    return Meanings(known, trees)
+        if isinstance(node, Grader):
+            fields = {name: held for name, held in tree["fields"].items() if name not in POLICIES}
+            asked[ref] = digest([tree["constructor"], tree["semantics"], fields], by_identity)
+    return Meanings(known, trees, asked)
 
 
 def identities(graph: Graph, content: Content, registry: Path) -> dict[Ref, str]:
@@ -124,6 +132,10 @@ def _tree(node: Node, content: Content, registry: Path) -> dict[str, Any]:
         folder = node.path
     if folder is not None and (base := base_elsewhere(folder)) is not None:
         fields["base"] = {"content": content(base)}
+    if isinstance(node, PythonGrader):
+        file, _, name = node.function.rpartition(":")
+        if Path(file).is_absolute():
+            fields["function"] = {"content": content(file), "name": name}
     if isinstance(node, RegistryRows):
         fields["key"] = _held(node.key, content, registry.parent / "datasets")
     return {**tree, "semantics": node.semantics}
@@ -164,6 +176,11 @@ def digest(data: Any, default: Callable[[Any], Any] | None = None) -> str:
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=default)
     hashed: str = _sha256()(text.encode()).hexdigest()
     return hashed[:32]
+
+
+def ref_of(node: Node) -> Ref:
+    """The id of a node in a compiled graph: a digest of what it is, so that equal nodes are one."""
+    return Ref(f"{node.constructor}-{digest(value_to_json(node))[:12]}")
 
 
 @cache

@@ -289,7 +289,6 @@ class Endpoint(Node):
 
     constructor = "endpoint"
     argument = "url"
-    later = True
 
     url: str = field(
         doc="where the API stands, such as `http://localhost:8000/v1`",

@@ -86,8 +86,6 @@ class FieldSpec(Record):
     """The numbers that people mean for a pretrained model; one far from them is probably a slip."""
     examples: tuple[str, ...]
     """Values as a recipe writes them, where not every value of the type makes sense."""
-    later: bool
-    """The runtime does nothing with it yet: `run` refuses another value than the default."""
     semantic_with: str | None
     """The field beside which this one can change the result, whatever its role."""
 
@@ -129,13 +127,12 @@ def field(
     folder: bool = False,
     usual: tuple[float, float] | None = None,
     examples: tuple[str, ...] = (),
-    later: bool = False,
     semantic_with: str | None = None,
 ) -> Any:
     """Declare a field of a constructor. Without a default it is required."""
     bounds = Bounds(above, at_least, below, at_most)
     spec = {"default": default, "doc": doc, "bounds": bounds, "role": role, "folder": folder}
-    spec |= {"usual": usual, "examples": examples, "later": later, "semantic_with": semantic_with}
+    spec |= {"usual": usual, "examples": examples, "semantic_with": semantic_with}
     # Python sees a derived default only where the compiler did not fill it in: as a field without one.
     plain = {} if default is NOT_GIVEN or isinstance(default, Derived) else {"default": default}
     return declare(**plain, spec=spec)
@@ -202,8 +199,6 @@ class Constructor(Record, kw_only=True):
     """Fields that another one must stand beside."""
     reads: ClassVar[tuple[ReadWith, ...]] = ()
     """Fields that only some options look at."""
-    later: ClassVar[bool] = False
-    """The runtime has no part for it yet: it can be checked and planned, and `run` refuses it."""
 
 
 class Settings(Constructor):

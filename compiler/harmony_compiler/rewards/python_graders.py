@@ -1,7 +1,7 @@
 """Python graders: what the source of a grader's file says about it.
 
-The file is parsed, and never imported or run: whether it defines the function, whether a grader can be given
-the function's parameters, and which metadata it reads for certain.
+The file is parsed, and never imported or run: whether it defines the function or the class, whether a grader
+can be given the function's parameters, and which metadata it reads for certain, or says that it needs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from harmony_compiler.checking.fitting import place_of
 from harmony_compiler.files import Files
 from harmony_compiler.findings.data import MissingFile, UnreadableFile
 from harmony_compiler.findings.graph import (
@@ -21,6 +22,7 @@ from harmony_compiler.findings.graph import (
     NoPythonPlace,
 )
 from harmony_compiler.naming.names import GRADED, close_to
+from harmony_compiler.rewards.python_types import keys_of, public_name
 from harmony_compiler.typed import Made, Read, Value
 from harmony_grammar.diagnostics import Diagnostic, Label, meant
 from harmony_grammar.source import Source, Span
@@ -69,8 +71,10 @@ def read_function(grader: Made, files: Files, findings: list[Diagnostic]) -> tup
         return ()
     found = parsed.defined.get(name)
     if isinstance(found, Function):
-        findings.extend(_bad_parameters(found, name, file, named, parsed.source))
-        return tuple(_reads(found, parsed.source))
+        findings.extend(_bad_parameters(found, name, file, named, parsed))
+        return tuple(_needs(found, parsed))
+    if isinstance(found, ast.ClassDef) and _derives(found, parsed.defined):
+        return tuple(_stated(_annotated(found), parsed, batched=False))
     if (found is None and not parsed.open) or isinstance(found, ast.ClassDef | ast.Import | ast.ImportFrom):
         findings.append(_no_function(found, name, file, named, parsed))
     return ()
@@ -94,9 +98,10 @@ def _no_function(found: ast.AST | None, name: str, file: str, span: Span, parsed
     if found is not None:
         kind = "a class" if isinstance(found, ast.ClassDef) else "imported, and defined elsewhere"
         labels = (Label(_place(found, parsed.source), f"`{name}` is {kind}"),)
-        cause = "not defined as a function"
-        mend = "name a function, which may make an instance of the class"
+        cause = "neither a function nor a `Grader`"
+        mend = "derive it from `harmony_dsl.Grader`, or name a function"
         if not isinstance(found, ast.ClassDef):
+            cause = "not defined as a function"
             mend = "name the file that defines it, or define a function here that calls it"
     return NoPythonFunction(
         span=span,
@@ -116,7 +121,7 @@ def _no_function(found: ast.AST | None, name: str, file: str, span: Span, parsed
 def _parsed(value: Value, file: str, files: Files, findings: list[Diagnostic]) -> _Parsed | None:
     """The file that a recipe names; None, and reported, where it cannot be read."""
     span = _inside(value, 0, len(file))
-    path = (span.source.folder / Path(file)).absolute()
+    path = place_of(file, value)
     if not files.exists(path):
         suggestion = close_to(path.name, [n for n in files.names_in(path.parent) if n.endswith(".py")])
         findings.append(MissingFile(span=span, path=file, looked=str(path), suggestion=suggestion))
@@ -190,10 +195,11 @@ def _define(statements: Sequence[ast.stmt], defined: dict[str, ast.AST]) -> bool
 
 
 def _bad_parameters(
-    function: Function, name: str, file: str, span: Span, source: Source
+    function: Function, name: str, file: str, span: Span, parsed: _Parsed
 ) -> Iterator[Diagnostic]:
-    """Parameters that a grader cannot be given. A decorator may change what a function takes."""
-    if getattr(function, "decorator_list", []):
+    """Parameters that a grader cannot be given. A decorator may change what it takes; ours does not."""
+    decorators = getattr(function, "decorator_list", [])
+    if any(_decorates(decorator, parsed.defined) is None for decorator in decorators):
         return
     takes = function.args
     by_place = [*takes.posonlyargs, *takes.args]
@@ -216,8 +222,36 @@ def _bad_parameters(
             parameter=argument.arg,
             why="can be given only by its place" if unnamed else "no grader is given",
             mend="remove the `/`: parameters are given by name" if unnamed else mend,
-            labels=(Label(_place(argument, source), "has no default"),),
+            labels=(Label(_place(argument, parsed.source), "has no default"),),
         )
+
+
+def _decorates(decorator: ast.expr, defined: dict[str, ast.AST]) -> bool | None:
+    """Whether `grader` makes a function batched; None for any other decorator."""
+    call = decorator if isinstance(decorator, ast.Call) else None
+    if public_name(call.func if call else decorator, defined) != "grader":
+        return None
+    given = {keyword.arg: keyword.value for keyword in call.keywords} if call else {}
+    batched = given.get("batched")
+    return isinstance(batched, ast.Constant) and batched.value is True
+
+
+def _needs(function: Function, parsed: _Parsed) -> Iterator[Read]:
+    """The keys of metadata that the type of the parameter names, and those that the function reads."""
+    decorators = getattr(function, "decorator_list", [])
+    batched = any(_decorates(decorator, parsed.defined) for decorator in decorators)
+    arguments = [*function.args.args, *function.args.kwonlyargs]
+    annotation = next((a.annotation for a in arguments if a.arg == "metadata"), None)
+    stated = list(_stated(annotation, parsed, batched=batched))
+    yield from stated
+    if not batched:  # else each entry is the metadata of a sample
+        known = {read.key for read in stated}
+        yield from (read for read in _reads(function, parsed.source) if read.key not in known)
+
+
+def _stated(annotation: ast.expr | None, parsed: _Parsed, *, batched: bool) -> Iterator[Read]:
+    for name, type_ in keys_of(annotation, parsed.defined, batched=batched):
+        yield Read(name.id, _place(name, parsed.source), type_)
 
 
 def _reads(function: Function, source: Source) -> Iterator[Read]:
@@ -282,6 +316,33 @@ def _asked_for(node: ast.AST) -> str | None:
             return "" if _is_metadata(operand) else None
         case ast.BoolOp(values=values):
             return "" if any(_is_metadata(value) for value in values) else None
+    return None
+
+
+# --- the class ------------------------------------------------------------------------------------------
+
+
+def _derives(made: ast.ClassDef, defined: dict[str, ast.AST], below: tuple[ast.ClassDef, ...] = ()) -> bool:
+    """Whether a class derives from `harmony_dsl.Grader`, or may: what is imported could do so."""
+    for base in made.bases:
+        if public_name(base, defined) == "Grader":
+            return True
+        whole = base.value if isinstance(base, ast.Attribute) else base
+        match defined.get(whole.id) if isinstance(whole, ast.Name) else None:
+            case ast.ClassDef() as above if above not in (*below, made):
+                if _derives(above, defined, (*below, made)):
+                    return True
+            case ast.Import() | ast.ImportFrom():
+                return True
+    return False
+
+
+def _annotated(made: ast.ClassDef) -> ast.expr | None:
+    """The type of the class's attribute `metadata`: that of its samples."""
+    for statement in made.body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id="metadata"), annotation=annotation):
+                return annotation
     return None
 
 

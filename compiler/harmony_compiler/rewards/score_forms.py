@@ -10,7 +10,7 @@ Only what the forms prove may be said: a form that seems to vary may still be on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from harmony_compiler.graph.formulas import FUNCTIONS, ORDER, terms_of
@@ -119,9 +119,10 @@ class _Atom(NamedTuple):
 
 
 class Forms:
-    """The forms of a recipe's graders."""
+    """The forms of a recipe's graders. `scores` are those of published ones, by the grader's id."""
 
-    def __init__(self, made: Sequence[Made]) -> None:
+    def __init__(self, made: Sequence[Made], scores: Mapping[int, Interval]) -> None:
+        self._scores = scores
         self._known: dict[int, Form] = {}
         self._numbers: dict[Hashable, int] = {}
         self._atoms: list[_Atom] = [_Atom(exactly(1), reads=False)]
@@ -156,11 +157,12 @@ class Forms:
             return self._combination(grader)
         values = tuple(grader.values.values())
         known = UNKNOWN_DATA not in values and hashable(values)
-        return self._atom((grader.cls, values) if known else id(grader), scores_of(grader), reads=True)
+        interval = self._scores.get(id(grader)) or scores_of(grader)
+        return self._atom((grader.cls, values) if known else id(grader), interval, reads=True)
 
     def _under_policy(self, grader: Made, form: Form) -> Form:
         """A failure counts as 0 where the recipe says so; else it is as if the grader did not apply."""
-        if not form.domain or grader.values["on_failure"] in ("skip", "stop"):
+        if not form.domain or grader.values["on_failure"] in ("skip", "stop", None):
             return form
         return form.spread()._replace(domain=self._sometimes("zero", [form]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmony_compiler.graph.formulas import Formula as Tree
+from harmony_compiler.graph.formulas import renumbered
 from harmony_compiler.graph.graders import Combination, Formula
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.types import BOOL, FLOAT, FORMULA, GRADER, INT, NONE, ListOf
@@ -77,13 +77,6 @@ def _number(grader: Value, graders: list[Value]) -> int:
             return place
     graders.append(grader)
     return len(graders) - 1
-
-
-def renumbered(tree: Tree, numbers: Sequence[int]) -> Tree:
-    """A combination's formula with `("grader", i)` as `("grader", numbers[i])`."""
-    if tree[0] == "grader":
-        return ("grader", numbers[tree[1]])
-    return tuple(renumbered(part, numbers) if isinstance(part, tuple) else part for part in tree)
 
 
 def _made(cls: type[Constructor], given: dict[str, Value], span: Span) -> Value:

@@ -6,7 +6,7 @@ reads the completion, teaches nothing. Only what `score_forms` proves is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harmony_compiler.findings.graph import BlindReward, ConstantReward, ZeroWeights
@@ -16,17 +16,18 @@ from harmony_compiler.typed import Made
 from harmony_grammar.diagnostics import Diagnostic, Label
 
 if TYPE_CHECKING:
+    from harmony_compiler.rewards.intervals import Interval
     from harmony_compiler.rewards.score_forms import Forms
 
 
-def senseless(made: Sequence[Made]) -> Iterator[Diagnostic]:
-    """Training stages whose reward cannot tell completions apart."""
+def senseless(made: Sequence[Made], scores: Mapping[int, Interval]) -> Iterator[Diagnostic]:
+    """Training stages whose reward cannot tell completions apart; `scores` are those of published graders."""
     rewarded = [stage for stage in made if issubclass(stage.cls, Algorithm) and _reward(stage) is not None]
     if not rewarded:
         return
     from harmony_compiler.rewards.score_forms import Forms  # only a recipe with a reward pays for it
 
-    forms = Forms(made)
+    forms = Forms(made, scores)
     for stage in rewarded:
         if (reward := _reward(stage)) is not None:
             yield from _judged(stage, reward, forms)

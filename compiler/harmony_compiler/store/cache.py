@@ -3,6 +3,7 @@
 tokens/KEY/        rows in tokens: Arrow files, and `about.json`, which says what they are
 tokens/.locks/     one empty file a key: whoever looks, or makes an entry, holds it
 hashes.json        content hashes of large files: see `hashes`
+grades.sqlite      what judges, servers and people's Python answered, by what they were asked
 
 A key hashes all that decides what is in the entry. Nothing in the cache is the only copy of anything: to
 remove an entry costs the time of making it again. The date of `about.json` is when the entry was last used.
@@ -23,6 +24,7 @@ FORMAT_VERSION = 1
 
 ABOUT = "about.json"
 HASHES = "hashes.json"
+GRADES = "grades.sqlite"
 LOCKS = ".locks"
 
 _LEFT_BEHIND = 24 * 3600

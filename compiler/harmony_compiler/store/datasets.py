@@ -13,15 +13,14 @@ A folder without a manifest is no entry. Names that begin with a dot are no keys
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.registry import KEY, LARGEST, MANIFEST
+from harmony_compiler.store.settling import settle
 from harmony_grammar.records import Record, as_data
 
 FORMAT_VERSION = 1
@@ -41,10 +40,6 @@ class SavedDataset(Record):
 
     def same_rows(self, other: SavedDataset) -> bool:
         return self.format == other.format and list(self.files.values()) == list(other.files.values())
-
-
-class KeyTakenError(Exception):
-    """The key holds another dataset."""
 
 
 def read_dataset(data: bytes) -> SavedDataset:
@@ -126,43 +121,9 @@ def add(
         data = {"format_version": FORMAT_VERSION, **as_data(made)}
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
-        return _settle(root, key, fresh, made, replace)
+        return settle(root, key, fresh, made, held=dataset_at, same=SavedDataset.same_rows, replace=replace)
     finally:
         rmtree(fresh, ignore_errors=True)
-
-
-def _settle(root: Path, key: str, fresh: Path, made: SavedDataset, replace: bool) -> SavedDataset:
-    """Move a dataset to its key, unless that holds the same one."""
-    place = root / key
-    for _ in range(100):
-        held = None
-        with suppress(ValueError, FileNotFoundError):  # what somebody takes away meanwhile is not held
-            held = dataset_at(root, key)
-        if held is not None and held.same_rows(made):
-            return held
-        if place.exists() and not replace:
-            raise KeyTakenError
-        if place.exists():
-            with suppress(FileNotFoundError):  # somebody else was faster
-                remove(root, key)
-        try:
-            fresh.rename(place)
-        except OSError as fault:
-            if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return made
-    raise OSError(f"others keep writing {place}")
-
-
-def remove(root: Path, key: str) -> None:
-    """Take a dataset out of the registry: at once for whoever looks, then file by file."""
-    from shutil import rmtree
-    from uuid import uuid4
-
-    gone = root / f".unfinished-{uuid4().hex}"
-    (root / key).rename(gone)
-    rmtree(gone)
 
 
 def _names(files: Sequence[Path]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from harmony_compiler.graph.column_types import fits, read_type_text, type_text
 from harmony_compiler.graph.datasets import Mix, Rows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graders import Grader
-from harmony_compiler.graph.types import JSON, STR, TEMPLATE, ListOf, Type
+from harmony_compiler.graph.types import JSON, STR, TEMPLATE, Type
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.rewards.formulas import NUMBER
 from harmony_compiler.typed import Graded, Made, Read, in_one_line
@@ -26,7 +26,7 @@ from harmony_grammar.source import Span
 def meet(made: Sequence[Made], needs: Mapping[int, tuple[Read, ...]]) -> Iterator[Diagnostic]:
     """Keys that graders read and rows do not have, or have of another type.
 
-    `needs` are those of templates and of Python functions, by the grader's id.
+    `needs` are those of templates, Python functions and published graders, by the grader's id.
     """
     for stage in made:
         if issubclass(stage.cls, Grader):
@@ -71,6 +71,12 @@ def _graders_in(*values: Any) -> Iterator[Made]:
                 seen.add(id(part))
                 waiting += part.values.values()
                 yield part
+
+
+def reads_of(grader: Made, needs: Mapping[int, tuple[Read, ...]]) -> Iterator[Read]:
+    """What a grader and those inside it read of the metadata; `needs` are as in `meet`."""
+    for part in _graders_in(grader):
+        yield from _reads(part, needs)
 
 
 def entries_twice(made: Sequence[Made]) -> Iterator[Diagnostic]:
@@ -132,7 +138,7 @@ def _unmet(stage: Made, dataset: Made, reads: Sequence[Read]) -> Iterator[Diagno
 
 def _example(read: Read) -> str:
     """How a dataset gets a key."""
-    passed = isinstance(read.type, ListOf)
+    passed = read.type not in (JSON, STR, NUMBER)
     value = f'column("{read.key}")' if passed else '"{{ … }}"'
     return f"`metadata = {{ {read.key} = {value} }}`"
 

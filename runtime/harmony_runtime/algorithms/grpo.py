@@ -46,8 +46,8 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> GrpoStage:
 
 def train(run: Run, stage: GrpoStage) -> Trained:
     node, mesh = stage.node, Mesh(run.context, stage.blueprint)
-    with Panel(run.graph, [node.grader, *node.metrics]) as panel:
-        actor = Actor(stage, panel, mesh)
+    with Panel(run.bench, [node.grader, *node.metrics]) as panel:
+        actor = Actor(run, stage, panel, mesh)
         optimiser = Optimiser(actor.model, node, node.lr, stage.steps, stage.place)
         order = Order(len(stage.prompts), node.seed)
         learner = _Learner(stage, mesh, mesh.prepare(actor.scorer), optimiser)
@@ -68,6 +68,7 @@ def train(run: Run, stage: GrpoStage) -> Trained:
                 **measures_of(answered, panel),
                 **_group_measures(rewards_PG),
                 sampler_gap=rollout.gap,
+                timing=rollout.seconds,
                 tokens=int(batch.lengths_C.sum()),
                 trained_tokens=int(batch.trained_CT.sum()),
                 rows=len(rewards_PG),

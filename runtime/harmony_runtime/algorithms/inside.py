@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from harmony_runtime.disk.checkpoints import Tree
+from harmony_runtime.graders.panel import PolicyStop
 
 T = TypeVar("T")
 Part = TypeVar("Part")
 
 
 class Inside:
-    """Parts of a step, each done once. Between two of them the run may pause: `pause` is called."""
+    """Parts of a step, each done once. Between two of them the run may pause: `pause` is called. `stopped` is
+    called where the policy of a grader ends the run in the middle of a part."""
 
-    def __init__(self, pause: Callable[[], None]) -> None:
+    def __init__(self, pause: Callable[[], None], stopped: Callable[[PolicyStop], PolicyStop]) -> None:
         self._pause = pause
+        self._stopped = stopped
         self._made: dict[str, tuple[Any, Callable[[Any], Tree]]] = {}
         self._kept: dict[str, Tree] = {}
         """What came from a checkpoint and was not asked for yet."""
@@ -47,7 +50,10 @@ class Inside:
             made = back(self._kept.pop(name))
             self._made[name] = made, keep
             return made
-        made = make()
+        try:
+            made = make()
+        except PolicyStop as stop:
+            raise self._stopped(stop) from stop
         self._made[name] = made, keep
         self._pause()
         return made

@@ -28,6 +28,7 @@ from harmony_runtime.algorithms.stage import Stage, Trained
 from harmony_runtime.algorithms.validation import Validator
 from harmony_runtime.disk.checkpoints import Position, Remembers, Tree, Weights
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.graders.panel import Panel, PolicyStop
 from harmony_runtime.models.weights import trained_parameters
 from harmony_runtime.processes.interrupts import Stop
 from harmony_runtime.rooms import Run
@@ -46,9 +47,11 @@ class Loop:
         *,
         validator: Validator | None = None,
         early_stop: EarlyStop | None = None,
+        panel: Panel | None = None,
         **rooms: Remembers,
     ) -> None:
         """`rooms` are what a checkpoint keeps beside the weights."""
+        self._panel = panel
         self._run = run
         self._stage = stage
         self._model = model
@@ -57,20 +60,30 @@ class Loop:
         self._optimisers = [room for room in rooms.values() if isinstance(room, Optimiser)]
         self._alarms = Alarms(stage.place, run.watcher.warning)
         self._trackers = Trackers(stage.name, run.watcher.warning)
-        self.inside = Inside(self._pause)
+        self.inside = Inside(self._pause, self._stopped)
         """What the current step has done."""
         rooms |= {"model": Weights(model), "inside": self.inside, "alarms": self._alarms, "loop": self}
         rooms |= {"validator": validator} if validator else {}
         rooms |= {"early_stop": early_stop} if early_stop else {}
+        rooms |= {"panel": panel} if panel else {}
         self._keeper = Keeper(run, stage, rooms)
         self._step = 0
         self._metrics: Metrics = {}
         self._samples: Sequence[Mapping[str, Any]] = ()
+        self._timing: Mapping[str, float] = {}
+        self._is_unmeasured = False
 
-    def record(self, *, samples: Sequence[Mapping[str, Any]] = (), **metrics: Number | None) -> None:
+    def record(
+        self,
+        *,
+        samples: Sequence[Mapping[str, Any]] = (),
+        timing: Mapping[str, float] | None = None,
+        **metrics: Number | None,
+    ) -> None:
         """The step's metrics and samples: only what the recipe determines. A number that is not finite is
-        none."""
+        none. `timing` is what a clock measured."""
         self._metrics = _finite(metrics)
+        self._timing = timing or {}
         self._samples = [_finite(sample) for sample in samples[: self._stage.node.log_samples]]
 
     def __iter__(self) -> Iterator[int]:
@@ -82,17 +95,13 @@ class Loop:
         run.watcher.stage_started(stage.name, stage.node.constructor, stage.steps, parameters)
         with run.interrupts.held(), self._trackers:
             self._open_trackers()
+            if self._is_unmeasured:  # a grader's policy ended the run there
+                self._end_step(seconds=0.0)
             while self._step < stage.steps and not (self._early_stop and self._early_stop.is_over):
                 started = perf_counter()
                 yield self._step
                 self._step += 1
-                seconds = perf_counter() - started
-                self._measure()
-                timing = self._write_down(seconds)
-                self._trackers.log(self._step, self._metrics)
-                self._tell(timing)
-                self.inside.begin()
-                self._go_on()
+                self._end_step(perf_counter() - started)
             self._keeper.finish()
         if self._early_stop:
             self._early_stop.settle()
@@ -101,24 +110,45 @@ class Loop:
     def trained(self) -> Trained:
         """What came of it."""
         facts: dict[str, Any] = {"steps": self._step, "alarms": self._alarms.raised}
+        if self._panel and self._panel.spent:
+            facts["graders"] = self._panel.spent
         if self._early_stop:
             facts["early_stop"] = self._early_stop.facts()
         return Trained(self._model, self._metrics, facts)
 
     def state(self) -> Tree:
-        return {"metrics": dict(self._metrics)}
+        state: Tree = {"metrics": dict(self._metrics)}
+        if self._is_unmeasured:
+            state["unmeasured"] = [dict(sample) for sample in self._samples]
+        return state
 
     def restore(self, state: Tree) -> None:
         self._metrics = state["metrics"]
+        self._is_unmeasured = "unmeasured" in state
+        self._samples = state.get("unmeasured", [])
+
+    def _end_step(self, seconds: float) -> None:
+        self._measure()
+        timing = self._write_down(seconds)
+        self._trackers.log(self._step, self._metrics)
+        self._tell(timing)
+        self.inside.begin()
+        self._go_on()
 
     def _measure(self) -> None:
         """What the step's weights are like on other rows, and by their course."""
+        self._is_unmeasured = True
         if self._validator:
-            found = self._validator.after(self._step)
+            try:
+                found = self._validator.after(self._step)
+            except PolicyStop as stop:
+                self.inside.begin()
+                raise self._stopped(stop) from stop
             self._metrics = {**self._metrics, **_finite(found.metrics)}
             self._samples = [*self._samples, *map(_finite, found.samples)]
             if self._early_stop and found.metrics:
                 self._early_stop.after(self._step, self._metrics)
+        self._is_unmeasured = False
         self._alarms.after(self._step, self._metrics)
 
     def _open_trackers(self) -> None:
@@ -137,9 +167,9 @@ class Loop:
         head: dict[str, Any] = {"stage": self._stage.name, "step": self._step}
         refused = [line for optimiser in self._optimisers for line in optimiser.refused()]
         self._metrics = {**self._metrics, "quarantined": len(refused)}
-        timing: dict[str, Number] = {"seconds": seconds}
+        timing: dict[str, Number] = {"seconds": seconds, **self._timing}
         for what in ("tokens", "completions"):
-            if (count := self._metrics.get(what)) is not None:
+            if (count := self._metrics.get(what)) is not None and seconds:
                 timing[f"{what}_per_second"] = count / seconds
         folder.quarantine.append(*(head | line for line in refused))
         folder.samples.append(*(head | dict(sample) for sample in self._samples))
@@ -170,6 +200,12 @@ class Loop:
         at = Position(self._step, self.inside.parts)
         self._stop_if_asked(at)
         self._keeper.inside(at)
+
+    def _stopped(self, stop: PolicyStop) -> PolicyStop:
+        """A grader's policy ends the run: keep where it stands, and say so."""
+        self._keep(Position(self._step, self.inside.parts))
+        kept = f"a checkpoint is kept after step {self._step}: with `--resume` the run goes on from there"
+        return PolicyStop(*stop.faults, kept, exit_code=stop.exit_code)
 
     def _stop_if_asked(self, at: Position) -> None:
         if self._run.interrupts.asked():

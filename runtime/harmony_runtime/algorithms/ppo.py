@@ -100,8 +100,8 @@ def _refuse_unfit(critic: Blueprint, stage: Reinforced[Ppo], longest: int) -> No
 
 def train(run: Run, stage: PpoStage) -> Trained:
     node, mesh = stage.node, Mesh(run.context, stage.blueprint)
-    with Panel(run.graph, [node.grader, *node.metrics]) as panel:
-        actor = Actor(stage, panel, mesh)
+    with Panel(run.bench, [node.grader, *node.metrics]) as panel:
+        actor = Actor(run, stage, panel, mesh)
         beside = Mesh(run.context, stage.critic)
         scalar = beside.place(heads.critic(stage.critic, node.seed))
         scalar.train()
@@ -152,6 +152,7 @@ def train(run: Run, stage: PpoStage) -> Trained:
                 **_lesson_measures(lesson, reference_CT),
                 **measures_of(answered, panel),
                 sampler_gap=rollout.gap,
+                timing=rollout.seconds,
                 tokens=int(batch.lengths_C.sum()),
                 trained_tokens=int(batch.trained_CT.sum()),
                 rows=len(answered),

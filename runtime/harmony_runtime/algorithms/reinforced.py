@@ -23,12 +23,12 @@ from harmony_runtime.data.order import Order
 from harmony_runtime.data.tokens.lengths import say_repeats
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
 from harmony_runtime.failures import place
-from harmony_runtime.graders.panel import Panel
+from harmony_runtime.graders.panel import Panel, PolicyStop
 from harmony_runtime.models import weights
 from harmony_runtime.models.reference import Reference
 from harmony_runtime.models.scorer import Scorer
 from harmony_runtime.processes.mesh import Mesh
-from harmony_runtime.rollout.answers import answers
+from harmony_runtime.rollout.answers import answers, refuse_graders
 from harmony_runtime.rollout.batch import Batch
 from harmony_runtime.rollout.canary import sampler_gap
 from harmony_runtime.rollout.kept import Rollout
@@ -53,6 +53,7 @@ def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinfor
     prompts = prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens)
     blueprint.warn_of_training(run.watcher)
     say_repeats(node.rows_per_step, len(prompts), where, run.watcher, what="prompts")
+    refuse_graders(run, [node.grader, *node.metrics], prompts)
     exam = exam_of(run, node, blueprint)
     return Reinforced(
         ref=ref,
@@ -72,7 +73,8 @@ def reinforced(run: Run, node: A, ref: Ref, name: str, identity: str) -> Reinfor
 class Actor(Generic[A]):
     """The model that writes completions and learns from them, with the weights that it started from."""
 
-    def __init__(self, stage: Reinforced[A], panel: Panel, mesh: Mesh) -> None:
+    def __init__(self, run: Run, stage: Reinforced[A], panel: Panel, mesh: Mesh) -> None:
+        self._told = run.watcher.answering
         self._stage = stage
         self._panel = panel
         self._mesh = mesh
@@ -91,14 +93,24 @@ class Actor(Generic[A]):
         """
         return inside.once(
             "rollout",
-            lambda: self._draw(order.take(self._stage.node.rows_per_step), n, step),
+            lambda: self._draw(order, n, step),
             keep=Rollout.tree,
             back=lambda tree: Rollout.of(tree, self._stage.prompts),
         )
 
-    def _draw(self, rows_S: Tensor, n: int, step: int) -> Rollout:
+    def _draw(self, order: Order, n: int, step: int) -> Rollout:
+        """A step that a policy ends here has not begun: what it took from its rooms goes back."""
+        before = order.state(), self._panel.state()
+        try:
+            return self._drawn(order.take(self._stage.node.rows_per_step), n, step)
+        except PolicyStop:
+            order.restore(before[0])
+            self._panel.restore(before[1])
+            raise
+
+    def _drawn(self, rows_S: Tensor, n: int, step: int) -> Rollout:
         node, stage = self._stage.node, self._stage
-        answered = answers(
+        round_ = answers(
             [stage.prompts[row] for row in rows_S.tolist()],
             n,
             node.sampling,
@@ -107,9 +119,11 @@ class Actor(Generic[A]):
             mesh=self._mesh,
             seed=node.seed,
             step=step,
+            told=self._told,
         )
+        answered = round_.answers
         gap = sampler_gap(answered, self.scorer, self._mesh, node.sampling.temperature, stage.place)
-        return Rollout(rows_S, answered, gap)
+        return Rollout(rows_S, answered, gap, round_.seconds)
 
     def at_the_start(self, inside: Inside, batch: Batch) -> Tensor | None:
         """What the stage's start says about a batch: log-probabilities of shape CT, where anybody asks."""

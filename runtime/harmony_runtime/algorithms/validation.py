@@ -34,7 +34,7 @@ from harmony_runtime.graders.panel import Panel
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.processes.context import Context
 from harmony_runtime.processes.mesh import Mesh
-from harmony_runtime.rollout.answers import answers
+from harmony_runtime.rollout.answers import answers, refuse_graders
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rollout.rewards import grades_of, lines_of, measures_of, rewards_of
 from harmony_runtime.rooms import Run
@@ -86,7 +86,9 @@ def exam_of(run: Run, node: Algorithm, blueprint: Blueprint) -> Exam | None:
         shorter = "shorten the prompts of the validation"
     sampling = replace(sampling, temperature=0.0, top_p=None, top_k=None)
     prompts = prompts_of(run, validation.dataset, blueprint, sampling.max_tokens, shorter=shorter)
-    return Exam(prompts, sampling, (grader, *node.metrics))
+    graders = (grader, *node.metrics)
+    refuse_graders(run, graders, prompts)
+    return Exam(prompts, sampling, graders)
 
 
 class Counted(Protocol):
@@ -137,7 +139,7 @@ class Examiner:
     def __init__(self, run: Run, stage: Stage[Any], exam: Exam, model: PreTrainedModel, mesh: Mesh) -> None:
         """
         Raises:
-            RunFailed: a grader cannot be made or set up.
+            RunFailed: a grader cannot be made.
         """
         self._run = run
         self._seed: int = stage.node.seed
@@ -145,16 +147,16 @@ class Examiner:
         self._exam = exam
         self._mesh = mesh
         self._engine = LocalEngine(model, stage.blueprint, mesh)
-        with self._panel() as panel:
-            self._counts = panel.state()
-            self.grades = tuple(f"validation_{name}" for name in grades_of(panel))
-            """The names of its metrics that are grades."""
+        panel = self._panel()
+        self._counts = panel.state()
+        self.grades = tuple(f"validation_{name}" for name in grades_of(panel))
+        """The names of its metrics that are grades."""
 
     def take(self) -> Measures:
         exam = self._exam
         with self._panel() as panel:
             panel.restore(self._counts)
-            answered = answers(
+            round_ = answers(
                 list(exam.prompts),
                 1,
                 exam.sampling,
@@ -162,7 +164,9 @@ class Examiner:
                 panel=panel,
                 mesh=self._mesh,
                 seed=self._seed,
+                told=self._run.watcher.answering,
             )
+            answered = round_.answers
             found = measures_of(answered, panel)
             self._counts = panel.state()
         del found["entropy"]  # of the likeliest tokens it would be something else
@@ -180,7 +184,7 @@ class Examiner:
         self._counts = state
 
     def _panel(self) -> Panel:
-        return Panel(self._run.graph, self._exam.graders)
+        return Panel(self._run.bench, self._exam.graders)
 
 
 class Validator:

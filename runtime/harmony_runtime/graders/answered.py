@@ -17,8 +17,8 @@ def grade_of(answer: Any) -> Grade:
     match answer:
         case Score(value=value):
             return _score_of(answer, value)
-        case DoesNotApply():
-            return answer
+        case DoesNotApply(reasoning=reasoning):
+            return DoesNotApply(_whole(reasoning))
         case Failure(reason=reason):
             return Failure(_short(str(reason)))
         case bool() | int() | float():
@@ -72,9 +72,14 @@ def _score_of(score: Score, value: Any) -> Grade:
         return Failure("scored nan")
     if math.isinf(number):
         return Failure("scored infinity" if number > 0 else "scored minus infinity")
-    return Score(number, str(score.reasoning))
+    return Score(number, _whole(score.reasoning))
+
+
+def _whole(text: object) -> str:
+    """A text that can be written down: half a character, which JSON may carry, cannot."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(_whole(text).split())
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"

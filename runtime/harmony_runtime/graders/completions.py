@@ -103,7 +103,13 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     prompt = row.get("prompt", asked)
     if not turns and prompt:
         turns = ({"role": "user", "content": prompt},)
-    return Sample(row["completion"], prompt, turns=turns, metadata=row.get("metadata", {}))
+    return Sample(
+        row["completion"],
+        prompt,
+        turns=turns,
+        metadata=row.get("metadata", {}),
+        tokens=row.get("completion_tokens"),
+    )
 
 
 # --- what can be wrong ----------------------------------------------------------------------------------
@@ -128,6 +134,8 @@ def _wanted(key: str, value: Any) -> str:
     match key:
         case "completion" | "prompt" if not isinstance(value, str):
             return "a text"
+        case "completion_tokens" if value is not None and (type(value) is not int or value < 0):
+            return "a number of tokens"
         case "metadata" if not isinstance(value, dict):
             return "an object"
         case "turns" if not (isinstance(value, list) and all(map(_is_turn, value))):

@@ -1,22 +1,52 @@
 """Hosting: the life of graders that wait for something. No torch here.
 
-They live in an event loop of their own, from the first `set_up` to the last `tear_down`. Every grader whose
-`set_up` was called is torn down, whatever else fails, and no failure hides another.
+They live in an event loop of their own, in a thread of its own, from the first `set_up` to the last
+`tear_down`: while a model still writes, what it has written is graded. Every grader whose `set_up` was called
+is torn down, whatever else fails, and no failure hides another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import Future
 from inspect import isawaitable
-from typing import Any
+from threading import Thread
+from typing import Any, NamedTuple
 
 from harmony_runtime.failures import RunFailed
-from harmony_runtime.graders.answered import failure_of, grade_of, in_words
-from harmony_runtime.graders.protocol import Grade, Grader, Sample
+from harmony_runtime.graders.answered import in_words
+from harmony_runtime.graders.protocol import Grader
 
 _PATIENCE = 5.0
 """Seconds that abandoned work gets for its clean-up."""
+
+_LONGEST = {"check": 120.0, "set_up": 600.0, "tear_down": 60.0}
+"""Seconds that a grader gets for each of these. A set-up may load a model."""
+
+_LOOK = 0.1
+"""Seconds after which a thread that waits looks up: a signal may have come, and progress is to be told."""
+
+
+class Outcome(NamedTuple):
+    """What work came to. A `KeyboardInterrupt` that went through an event loop would end it."""
+
+    value: Any = None
+    fault: BaseException | None = None
+
+
+async def contained(work: Callable[[], Any]) -> Outcome:
+    """What `work`, asynchronous or not, gives or raises."""
+    try:
+        answer = work()
+        return Outcome(await answer if isawaitable(answer) else answer)
+    except asyncio.CancelledError as fault:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return Outcome(fault=fault)
+    except BaseException as fault:
+        return Outcome(fault=fault)
 
 
 class Hosting:
@@ -24,7 +54,8 @@ class Hosting:
         """`graders` in the order of their set-up, each with its place in the recipe."""
         self._graders = graders
         self._open: list[tuple[Grader, str]] = []
-        self._runner = asyncio.Runner()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
 
     def set_up(self) -> None:
         """Set up all graders, or none.
@@ -35,15 +66,10 @@ class Hosting:
         try:
             for grader, where in self._graders:
                 self._open.append((grader, where))
-                self._call(grader.set_up, where)
+                self.call(grader.set_up, where)
         except BaseException as fault:
             self.tear_down(fault)
             raise
-
-    def ask(self, questions: Sequence[tuple[Grader, Sample]], graded: Callable[[], None]) -> list[Grade]:
-        """The grades of all questions in order; they are asked at the same time, and `graded` is called after
-        each."""
-        return self._run(_all(questions, graded)) if questions else []
 
     def tear_down(self, fault: BaseException | None = None) -> None:
         """Tear down, in reverse order, what was set up. `fault` is why, where something failed before.
@@ -56,77 +82,95 @@ class Hosting:
         while self._open:
             grader, where = self._open.pop()
             try:
-                self._call(grader.tear_down, where)
+                self.call(grader.tear_down, where)
             except RunFailed as failure:
                 failures.append(failure)
             except BaseException as signal:  # Ctrl-C ends this one; the others still have their turn
                 stop = signal
         try:
-            self._runner.close()
+            self._end()
         finally:
             _tell(fault, failures, stop)
 
-    def _call(self, method: Callable[[], Any], where: str) -> None:
-        try:
-            self._run(_awaited(method))
-        except RunFailed:
-            raise
-        except (Exception, SystemExit, asyncio.CancelledError) as fault:
-            raise RunFailed(f"{where}`{method.__name__}` of the grader failed: {in_words(fault)}") from fault
+    def call(self, method: Callable[..., Any], where: str, *arguments: Any) -> None:
+        """Call a method of a grader and wait for it.
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        loop = self._runner.get_loop()
-        task = loop.create_task(work)
-        try:
-            return loop.run_until_complete(task)
-        except BaseException:
-            self._abandon()
-            _forget(task)
-            raise
+        Raises:
+            RunFailed: it failed, or took too long.
+        """
+        name: str = method.__name__
 
-    def _abandon(self) -> None:
-        """Cancel what still runs: after Ctrl-C it would go on while the graders are torn down."""
-        loop = self._runner.get_loop()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
+        async def bounded() -> Outcome:
+            task = asyncio.create_task(contained(lambda: method(*arguments)))
+            done, _ = await asyncio.wait({task}, timeout=_LONGEST[name])
+            if done:
+                return task.result()
             task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE))
+            return Outcome(fault=TimeoutError(f"it took longer than {_LONGEST[name]:.0f} s"))
 
+        (outcome,) = self.wait([self.start(bounded())])
+        match outcome.fault:
+            case None:
+                return
+            case RunFailed() as fault:
+                raise RunFailed(f"{where}{fault}", exit_code=fault.exit_code) from fault
+            case Exception() | SystemExit() | asyncio.CancelledError() as fault:
+                raise RunFailed(f"{where}`{name}` of the grader failed: {in_words(fault)}") from fault
+        raise outcome.fault
 
-async def _all(questions: Sequence[tuple[Grader, Sample]], graded: Callable[[], None]) -> list[Grade]:
-    tasks = [asyncio.create_task(_one(grader, sample)) for grader, sample in questions]
-    for task in tasks:
-        task.add_done_callback(lambda _: graded())
-    try:
-        await asyncio.wait(tasks)
-        return [task.result() for task in tasks]
-    finally:
-        for task in tasks:
-            _forget(task)
+    def start(self, work: Coroutine[Any, Any, Outcome]) -> Future[Outcome]:
+        """Begin work; others go on meanwhile."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = Thread(target=self._loop.run_forever, name="graders", daemon=True)
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-
-async def _one(grader: Grader, sample: Sample) -> Grade:
-    task = asyncio.current_task()
-    try:
-        return grade_of(await _awaited(grader.grade, sample))
-    except asyncio.CancelledError as fault:
-        if task is not None and task.cancelling():
+    def wait(
+        self, futures: Sequence[Future[Outcome]], tick: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
+        """What each came to, in order; `tick` is called while it waits. After Ctrl-C nothing goes on."""
+        try:
+            return [_outcome(future, tick) for future in futures]
+        except BaseException:
+            self.abandon()
             raise
-        return failure_of(fault)
-    except (Exception, SystemExit) as fault:
-        return failure_of(fault)
+
+    def abandon(self) -> None:
+        """Cancel whatever still runs: after Ctrl-C it would go on while the graders are torn down."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+
+    def _end(self) -> None:
+        if self._loop is None or self._thread is None:
+            return
+        try:
+            self.abandon()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._loop = self._thread = None
 
 
-async def _awaited(method: Callable[..., Any], *arguments: Any) -> Any:
-    answer = method(*arguments)
-    return await answer if isawaitable(answer) else answer
+def _outcome(future: Future[Outcome], tick: Callable[[], None]) -> Outcome:
+    while True:
+        try:
+            outcome = future.result(timeout=_LOOK)
+        except TimeoutError:
+            tick()
+            continue
+        if isinstance(outcome.fault, KeyboardInterrupt):
+            raise outcome.fault
+        return outcome
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
-    """asyncio complains of an exception that nobody asked a finished task for."""
-    if task.done() and not task.cancelled():
-        task.exception()
+async def _cancel_all() -> None:
+    tasks: Collection[asyncio.Task[Any]] = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_PATIENCE)
 
 
 def _tell(fault: BaseException | None, failures: Sequence[RunFailed], stop: BaseException | None) -> None:

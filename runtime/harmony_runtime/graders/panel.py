@@ -7,46 +7,25 @@ exception; what follows from it is the policy of the grader's node (`on_failure`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import fsum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TypeGuard
+from typing import Any
 
-from harmony_compiler.graph import graders as nodes
-from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_runtime.failures import RunFailed, place
-from harmony_runtime.graders.answered import failure_of, in_words
-from harmony_runtime.graders.builtin import BUILT_IN, Factories, Rule
-from harmony_runtime.graders.formulas import NoValueError, combine
+from harmony_runtime.failures import RunFailed, Together, place
+from harmony_runtime.graders.grading import Grading, Verdict, allowance
 from harmony_runtime.graders.hosting import Hosting
-from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Grader, Sample, Score
-from harmony_runtime.watch import Measured
+from harmony_runtime.graders.kinds import Asked
+from harmony_runtime.graders.making import Bench, Factories
+from harmony_runtime.graders.parts import Part, Shared, parts_of
+from harmony_runtime.graders.protocol import Failure, Sample
 
 ASKED_FROM = 20
 """The grade from which on `max_failure_rate` is asked: one failure of three says little."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the graders make of one sample."""
-
-    scores: tuple[float | None, ...]
-    """One a root, after the policies; None where nothing applied."""
-    grades: Mapping[str, Grade]
-    """What each grader itself answered, by name: leaves first, each combination after what it combines."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One grader of the panel."""
-
-    ref: Ref
-    name: str
-    node: nodes.Grader
-    grader: Grader | None
-    """None for a combination, which sees scores and no sample."""
+class PolicyStop(RunFailed):
+    """A grader's policy ends the run."""
 
 
 class Panel:
@@ -58,7 +37,7 @@ class Panel:
 
     def __init__(
         self,
-        graph: Graph,
+        bench: Bench,
         roots: Sequence[Ref],
         names: Mapping[Ref, str] | None = None,
         *,
@@ -69,15 +48,17 @@ class Panel:
         Raises:
             RunFailed: a grader cannot be made.
         """
-        self._graph = graph
+        self._graph = bench.graph
         self._roots = tuple(roots)
-        made: Factories = {**BUILT_IN, **(factories or {})}
-        named = _names(graph, _reachable(graph, roots), names or {})
-        self._parts = [_made(graph, ref, name, made) for ref, name in named.items()]
-        waiting = [(part.grader, place(graph, part.ref)) for part in self._parts if _waits(part.grader)]
-        self._hosting = Hosting(list({id(grader): (grader, where) for grader, where in waiting}.values()))
+        shared = Shared(bench)
+        self._parts = parts_of(bench, roots, names or {}, factories or {}, shared)
+        hosted = {id(part.grader): (part.grader, self._place(part)) for part in self._parts if part.is_hosted}
+        if any(part.bounds for part in self._parts):
+            hosted = {id(shared): (shared, ""), **hosted}
+        self._hosting = Hosting([(grader, where) for grader, where in hosted.values() if grader is not None])
         self._graded: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
+        self._spent: dict[str, Counter[str]] = {}
 
     def __enter__(self) -> Panel:
         self._hosting.set_up()
@@ -104,52 +85,84 @@ class Panel:
         """What the roots are made of: every grader but the roots that combine others."""
         return tuple(p.name for p in self._parts if p.grader is not None or p.ref not in self._roots)
 
-    def grade(self, samples: Sequence[Sample], graded: Callable[[], None] = lambda: None) -> list[Verdict]:
-        """The verdict on each sample, in order. Nothing is counted: that is what `admit` does. `graded` is
-        called after each grade that had to be waited for."""
-        waiting = [part.grader for part in self._parts if _waits(part.grader)]
-        questions = [(grader, sample) for sample in samples for grader in waiting]
-        answers = iter(self._hosting.ask(questions, graded))
-        return [self._verdict(sample, answers) for sample in samples]
-
-    def admit(self, verdicts: Sequence[Verdict]) -> None:
-        """Count the failures among verdicts and do what the policies say.
+    def check(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        """Ask every grader, before any weight is loaded, whether all is there that it needs. `rows` gives the
+        metadata of what will be graded. The panel need not be entered.
 
         Raises:
-            RunFailed: a grade failed whose grader says `on_failure = "stop"`, or too many did.
+            RunFailed: something is missing.
         """
-        stops = [self._counted(part, [v.grades[part.name] for v in verdicts]) for part in self._parts]
+        asked = [(part.grader, self._place(part)) for part in self._parts if isinstance(part.grader, Asked)]
+        held = rows() if asked else []
+        hosting, faults = Hosting([]), Together()
+        try:
+            for grader, where in asked:
+                with faults:
+                    hosting.call(grader.check, where, held)
+        finally:
+            hosting.tear_down()
+        faults.raise_any()
+
+    def grading(self, tick: Callable[[int], None] = lambda graded: None) -> Grading:
+        """One round of samples: to be entered, and fed as samples come. `tick` is called while it waits, with
+        the number of samples that are graded."""
+        return Grading(self._parts, self._roots, self._hosting, self._left(), tick)
+
+    def grade(
+        self, samples: Sequence[Sample], tick: Callable[[int], None] = lambda graded: None
+    ) -> list[Verdict]:
+        """The verdict on each sample, in order. Nothing is counted: that is what `admit` does."""
+        with self.grading(tick) as grading:
+            for number, sample in enumerate(samples):
+                grading.put(number, sample)
+            return grading.verdicts()
+
+    def admit(self, verdicts: Sequence[Verdict]) -> None:
+        """Count grades, failures and costs among the verdicts of a round, those of all processes, and do what
+        the policies say.
+
+        Raises:
+            PolicyStop: a grade failed whose grader says `on_failure = "stop"`, or too many did.
+        """
+        stops = [self._counted(part, verdicts) for part in self._parts]
         if any(stops):
-            raise RunFailed(*filter(None, stops))
+            raise PolicyStop(*filter(None, stops))
 
-    def state(self) -> dict[str, dict[str, int]]:
-        """How many grades there were and how many failed, by grader."""
-        return {"graded": dict(self._graded), "failed": dict(self._failed)}
+    @property
+    def spent(self) -> dict[str, dict[str, int]]:
+        """By name, what was asked of the graders that wait: `grades`, how many of them were `known`, `tries`,
+        and the `tokens` of those that were not known."""
+        return {name: dict(spent) for name, spent in self._spent.items()}
 
-    def restore(self, state: Mapping[str, Mapping[str, int]]) -> None:
+    def state(self) -> dict[str, dict[str, Any]]:
+        """How many grades there were and how many failed, by grader, and what they took."""
+        return {"graded": dict(self._graded), "failed": dict(self._failed), "spent": self.spent}
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         self._graded, self._failed = Counter(state["graded"]), Counter(state["failed"])
+        self._spent = {name: Counter(spent) for name, spent in state["spent"].items()}
 
-    def _verdict(self, sample: Sample, answers: Iterator[Grade]) -> Verdict:
-        grades: dict[str, Grade] = {}
-        scores: dict[Ref, float | None] = {}
+    def _left(self) -> dict[str, int]:
+        """By name, how many more samples a grader with a budget grades."""
+        left = {}
         for part in self._parts:
-            match part.grader:
-                case None:
-                    grade = _combined(part.node, scores)
-                case Rule() as rule:
-                    grade = _computed(rule, sample)
-                case _:
-                    grade = next(answers)
-            grades[part.name] = grade
-            scores[part.ref] = _score(grade, part.node)
-        return Verdict(tuple(scores[root] for root in self._roots), grades)
+            allowed, tokens = allowance(part.node)
+            spent = self._spent.get(part.name, Counter())
+            if tokens is not None and spent["budgeted_tokens"] >= tokens:
+                left[part.name] = 0
+            elif allowed is not None:
+                left[part.name] = max(0, allowed - spent["grades"])
+        return left
 
-    def _counted(self, part: _Part, grades: Sequence[Grade]) -> str:
+    def _counted(self, part: Part, verdicts: Sequence[Verdict]) -> str:
         """Why the run has to stop, or an empty text."""
+        grades = [verdict.grades[part.name] for verdict in verdicts]
         reasons = [grade.reason for grade in grades if isinstance(grade, Failure)]
         self._graded[part.name] += len(grades)
         self._failed[part.name] += len(reasons)
-        where = place(self._graph, part.ref)
+        if part.waits:
+            self._spend(part.name, verdicts)
+        where = self._place(part)
         if reasons and part.node.on_failure == "stop":
             return (
                 f'{where}a grade failed, and the grader says `on_failure = "stop"`: {reasons[0]}. '
@@ -164,100 +177,15 @@ class Panel:
             "Mend the cause, or raise `max_failure_rate`"
         )
 
+    def _spend(self, name: str, verdicts: Iterable[Verdict]) -> None:
+        costs = [verdict.costs[name] for verdict in verdicts if name in verdict.costs]
+        spent = self._spent.setdefault(name, Counter())
+        spent["grades"] += len(costs)
+        spent["known"] += sum(cost.tries == 0 for cost in costs)
+        spent["tries"] += sum(cost.tries for cost in costs)
+        spent["tokens"] += sum(cost.tokens for cost in costs if cost.tries)
+        # Those of known grades count for a budget, so that a repeated run comes to the same end.
+        spent["budgeted_tokens"] += sum(cost.tokens for cost in costs)
 
-def measured(verdicts: Iterable[Verdict]) -> dict[str, Measured]:
-    """What each grader itself answered, summed up by name."""
-    by_name: dict[str, list[Grade]] = {}
-    for verdict in verdicts:
-        for name, grade in verdict.grades.items():
-            by_name.setdefault(name, []).append(grade)
-    return {name: _summed(grades) for name, grades in by_name.items()}
-
-
-def _summed(grades: Sequence[Grade]) -> Measured:
-    scores = [grade.value for grade in grades if isinstance(grade, Score)]
-    return Measured(
-        mean=fsum(scores) / len(scores) if scores else None,
-        count=len(scores),
-        not_applicable=sum(isinstance(grade, DoesNotApply) for grade in grades),
-        failed=sum(isinstance(grade, Failure) for grade in grades),
-    )
-
-
-# --- making ---------------------------------------------------------------------------------------------
-
-
-def _reachable(graph: Graph, roots: Iterable[Ref]) -> list[Ref]:
-    """Every grader that the roots need: leaves first, then combinations in the order of the graph."""
-    found: set[Ref] = set()
-    open_ = list(roots)
-    while open_:
-        ref = open_.pop()
-        if ref not in found and isinstance(graph.nodes[ref], nodes.Grader):
-            found.add(ref)
-            open_.extend(graph.needs(ref))
-    in_order = [ref for ref in graph.nodes if ref in found]
-    return sorted(in_order, key=lambda ref: isinstance(graph.nodes[ref], nodes.Combination))
-
-
-def _names(graph: Graph, refs: Sequence[Ref], given: Mapping[Ref, str]) -> dict[Ref, str]:
-    """A name for each, no two alike; those that are `given` come first to theirs."""
-    names: dict[Ref, str] = {}
-    for ref in sorted(refs, key=lambda ref: ref not in given):
-        wanted = name = given.get(ref) or graph.stage_name(ref)
-        number = 1
-        while name in names.values():
-            number += 1
-            name = f"{wanted} ({number})"
-        names[ref] = name
-    return {ref: names[ref] for ref in refs}
-
-
-def _made(graph: Graph, ref: Ref, name: str, factories: Factories) -> _Part:
-    node = graph.nodes[ref]
-    assert isinstance(node, nodes.Grader)
-    if isinstance(node, nodes.Combination):
-        return _Part(ref, name, node, None)
-    where = place(graph, ref)
-    factory = factories.get(type(node))
-    if factory is None:
-        raise RunFailed(f"{where}this version has no grader `{node.constructor}`", exit_code=2)
-    try:
-        return _Part(ref, name, node, factory(node))
-    except RunFailed as fault:
-        raise RunFailed(f"{where}{fault}") from fault
-    except Exception as fault:
-        raise RunFailed(f"{where}the grader cannot be made: {in_words(fault)}") from fault
-
-
-def _waits(grader: Grader | None) -> TypeGuard[Grader]:
-    return grader is not None and not isinstance(grader, Rule)
-
-
-# --- grading --------------------------------------------------------------------------------------------
-
-
-def _computed(rule: Rule, sample: Sample) -> Grade:
-    try:
-        return rule.apply(sample)
-    except Exception as fault:
-        return failure_of(fault)
-
-
-def _combined(node: nodes.Grader, scores: Mapping[Ref, float | None]) -> Grade:
-    assert isinstance(node, nodes.Combination)
-    try:
-        score = combine(node.expression, [scores[ref] for ref in node.graders])
-    except NoValueError as fault:
-        return Failure(str(fault))
-    return DoesNotApply("what it combines does not apply") if score is None else Score(score)
-
-
-def _score(grade: Grade, node: nodes.Grader) -> float | None:
-    """What a combination, or the run, sees of a grade: the policy of its grader decides about a failure."""
-    match grade:
-        case Score(value=value):
-            return value
-        case Failure() if node.on_failure == "zero":
-            return 0.0
-    return None
+    def _place(self, part: Part) -> str:
+        return place(self._graph, part.ref)

@@ -36,6 +36,8 @@ class Sample(Thread):
     """What the model wrote, without the token that ended it."""
     prompt: str = ""
     """The last user turn."""
+    tokens: int | None = field(default=None, kw_only=True)
+    """How many the completion has, where that is known."""
 
 
 @dataclass(frozen=True)

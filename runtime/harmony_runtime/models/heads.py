@@ -23,9 +23,8 @@ from harmony_runtime.chance import seeded_globally
 from harmony_runtime.failures import RunFailed, machine_faults
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
-from harmony_runtime.models.origins import Pretrained
+from harmony_runtime.models.origins import Adapted, Fresh, Grown, Merged, New, Pretrained
 from harmony_runtime.models.packing import pack, packed, packs
-from harmony_runtime.models.reading import refuse_missing, unreadable
 from harmony_runtime.processes.mesh import Mesh
 
 FILE = "scalar_head.safetensors"
@@ -115,32 +114,44 @@ def reward_model(blueprint: Blueprint) -> Scalar:
     Raises:
         RunFailed: it is something else, or cannot be read.
     """
-    where, origin = blueprint.place, blueprint.weights
-    if not isinstance(origin, Pretrained) or not is_reward_model(origin.config):
-        raise RunFailed(
-            f"{where}this is no reward model: its `config.json` must name a model for the classification of "
-            "sequences with one label (`num_labels = 1`)"
-        )
-    with machine_faults(f"loading a model ({where.removesuffix(': ')})"):
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                origin.name,
-                config=origin.config,
-                dtype=blueprint.dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                **origin.options,
-            )
-        except (OSError, ValueError, ImportError, SafetensorError) as fault:
-            raise RunFailed(unreadable(fault, "weights (safetensors)", origin.name, where)) from fault
-    refuse_missing(report, origin.name, where)
+    refuse_other(blueprint)
+    assert isinstance(blueprint.weights, Pretrained)
+    with machine_faults(f"loading a model ({blueprint.place.removesuffix(': ')})"):
+        model = weights.pretrained(AutoModelForSequenceClassification, blueprint.weights, blueprint)
     head = getattr(model, "score", None)
     if not isinstance(head, nn.Linear):
         raise RunFailed(
-            f"{where}{type(model).__name__} keeps its head in a way that this version does not know",
+            f"{blueprint.place}{type(model).__name__} keeps its head in a way that this version does not "
+            "know",
             exit_code=2,
         )
     return Scalar(_backbone(model), head)
+
+
+def refuse_other(blueprint: Blueprint) -> None:
+    """Refuse what is no reward model, as far as that is known without weights."""
+    where = blueprint.place
+    match blueprint.weights:
+        case New():
+            raise RunFailed(
+                f"{where}a new model's reward would be made of random numbers: name a trained reward model, "
+                "with `hf(…)` or `local(…)`"
+            )
+        case Grown():
+            raise RunFailed(
+                f"{where}the tokenizer has more tokens than the reward model has embeddings: they do not "
+                "belong together"
+            )
+        case Adapted() | Fresh() | Merged():
+            raise RunFailed(
+                f"{where}a reward model takes no adapter: merge it into the model (`merge_and_unload` of "
+                "peft), and name the folder where that is saved"
+            )
+        case Pretrained(config=config) if not is_reward_model(config):
+            raise RunFailed(
+                f"{where}this is no reward model: its `config.json` must name a model for the classification "
+                "of sequences with one label (`num_labels = 1`)"
+            )
 
 
 def is_reward_model(config: Any) -> bool:

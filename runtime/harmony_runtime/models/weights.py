@@ -84,8 +84,17 @@ def _pretrained(origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
             raise RunFailed(
                 f"{blueprint.place}{origin.name} holds a {name}, which scores texts and writes none"
             )
+    return pretrained(AutoModelForCausalLM, origin, blueprint)
+
+
+def pretrained(kind: Any, origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
+    """The weights as they are, in a model of a kind that transformers calls `AutoModelFor…`.
+
+    Raises:
+        RunFailed: they cannot be read, or are not all of such a model.
+    """
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = kind.from_pretrained(
             origin.name,
             config=origin.config,
             dtype=blueprint.dtype,
@@ -104,7 +113,8 @@ def _pretrained(origin: Pretrained, blueprint: Blueprint) -> PreTrainedModel:
             f"{blueprint.place}the weights in {origin.name} have other shapes than its configuration says"
         ) from fault
     refuse_missing(report, origin.name, blueprint.place)
-    return model
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _read_adapter(

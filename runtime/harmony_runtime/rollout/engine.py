@@ -6,7 +6,7 @@ step), so that neither batching nor the number of processes changes what is draw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -31,6 +31,14 @@ class Completion:
     """The completion as people read it, without end token and special tokens."""
 
 
+Finished = Callable[[int, Completion], None]
+"""Hears of a completion by its number."""
+
+
+def nobody(number: int, completion: Completion) -> None:
+    """Hears, and does nothing."""
+
+
 class Engine(Protocol):
     def complete(
         self,
@@ -41,9 +49,11 @@ class Engine(Protocol):
         seed: int,
         step: int = 0,
         share: range | None = None,
+        finished: Finished = nobody,
     ) -> list[Completion]:
         """`n` completions of each prompt (token ids), prompt by prompt.
 
         Completion `c` answers prompt `c // n`. `share` is the range of numbers to make here, by default all.
+        `finished` is called with each completion as soon as it ends, while others still grow.
         """
         ...

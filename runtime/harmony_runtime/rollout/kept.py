@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from harmony_runtime.data.tokens.prompts import Prompts
 from harmony_runtime.disk.checkpoints import Tree
 from harmony_runtime.graders.answered import grade_json, grade_of_json
-from harmony_runtime.graders.panel import Verdict
+from harmony_runtime.graders.grading import Verdict
 from harmony_runtime.rollout.answers import Answer
 from harmony_runtime.rollout.engine import Completion
 
@@ -30,6 +30,8 @@ class Rollout:
     """Prompt by prompt."""
     gap: float
     """What `sampler_gap` says of them."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long they took; empty where they come from a checkpoint."""
 
     def tree(self) -> Tree:
         completions = [answer.completion for answer in self.answered]

@@ -25,7 +25,7 @@ from harmony_runtime.models.weights import answering
 from harmony_runtime.processes.mesh import Mesh
 from harmony_runtime.rollout.cache import bytes_a_token, cache_for
 from harmony_runtime.rollout.drawing import draw
-from harmony_runtime.rollout.engine import Completion, StopReason
+from harmony_runtime.rollout.engine import Completion, Finished, StopReason, nobody
 
 MOST_BYTES = 4 * 2**30
 """What a batch may take. A constant: by what happens to be free, equal runs would be cut differently."""
@@ -65,11 +65,14 @@ class LocalEngine:
         seed: int,
         step: int = 0,
         share: range | None = None,
+        finished: Finished = nobody,
     ) -> list[Completion]:
         numbers = range(len(prompts) * n) if share is None else share
         drawing = self._mesh.pulse.doing(f"drawing {len(numbers):,} completions")
         with drawing, self._mesh.together(self._model):  # also by a process that has nothing to make
-            return self._complete(prompts, n, sampling, numbers, seed=seed, step=step) if numbers else []
+            if not numbers:
+                return []
+            return self._complete(prompts, n, sampling, numbers, seed=seed, step=step, finished=finished)
 
     def _complete(
         self,
@@ -80,6 +83,7 @@ class LocalEngine:
         *,
         seed: int,
         step: int,
+        finished: Finished,
     ) -> list[Completion]:
         size = self._batch_size(max(len(prompts[c // n]) for c in numbers), sampling.max_tokens)
         completions: list[Completion] = []
@@ -93,6 +97,7 @@ class LocalEngine:
                     [place[c // n] for c in batch],
                     torch.stack([_uniforms(sampling.max_tokens, seed, c, step) for c in batch]),
                     sampling,
+                    _numbered(finished, batch),
                 )
         return completions
 
@@ -111,15 +116,18 @@ class LocalEngine:
         prompt_B: Sequence[int],
         uniforms_BT: Tensor,
         sampling: Sampling,
+        finished: Finished,
     ) -> list[Completion]:
-        """One completion for each entry of `prompt_B`, the number of its prompt, with its random numbers."""
+        """One completion for each entry of `prompt_B`, the number of its prompt, with its random numbers;
+        `finished` hears of them by their places there."""
         reader = _Reader(self._model, prompts, sampling.max_tokens)
         device = self._model.device
         chosen_B = torch.tensor(prompt_B, device=device)
         logits_BV = reader.read_prompts()[chosen_B]
         reader.choose(chosen_B)
         uniforms_BT = uniforms_BT.to(device)
-        rows = [_Row() for _ in prompt_B]
+        rows = [_Row(place) for place in range(len(prompt_B))]
+        made: dict[int, Completion] = {}
         # Those that the model reads. Finished ones are among them until an eighth are: to leave them out is a
         # copy.
         read = rows
@@ -131,6 +139,9 @@ class LocalEngine:
                     row.ids.append(token)
                     row.logprobs.append(logprob)
                     row.stop = self._stop(row, sampling)
+                    if row.stop is not None:
+                        made[row.place] = self._completion(row)
+                        finished(row.place, made[row.place])
             growing = [place for place, row in enumerate(read) if row.stop is None]
             if not growing:
                 break
@@ -140,7 +151,7 @@ class LocalEngine:
                 drawn_B, uniforms_BT = drawn_B[chosen_B], uniforms_BT[chosen_B]
                 reader.choose(chosen_B)
             logits_BV = reader.read(drawn_B[:, None])
-        return [self._completion(row) for row in rows]
+        return [made[row.place] for row in rows]
 
     def _stop(self, row: _Row, sampling: Sampling) -> StopReason | None:
         if row.ids[-1] in self._ends:
@@ -173,10 +184,16 @@ class LocalEngine:
         )
 
 
+def _numbered(finished: Finished, numbers: range) -> Finished:
+    """Hears of completions by their places among some numbers."""
+    return lambda place, made: finished(numbers[place], made)
+
+
 @dataclass
 class _Row:
     """A completion as it grows."""
 
+    place: int
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     stop: StopReason | None = None

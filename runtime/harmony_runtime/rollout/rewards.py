@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harmony_runtime.graders.panel import Panel, measured
+from harmony_runtime.graders.grading import measured, spreads
+from harmony_runtime.graders.panel import Panel
 from harmony_runtime.rollout.answers import Answer
 from harmony_runtime.watch import Number
 
@@ -24,14 +25,20 @@ def rewards_of(answered: Sequence[Answer]) -> Tensor:
     return torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
 
 
+def shown_of(panel: Panel) -> tuple[str, ...]:
+    """The graders that are measured one by one: what the reward, the panel's first root, is made of, and what
+    is measured beside it."""
+    return tuple(dict.fromkeys((*panel.parts, *panel.roots[1:])))
+
+
 def grades_of(panel: Panel) -> dict[str, str]:
-    """The metrics that are means of grades, each with its grader's name: what the reward, the panel's first
-    root, is made of, and what is measured beside it."""
-    return {f"grade/{name}": name for name in (*panel.parts, *panel.roots[1:])}
+    """The metrics that are means of grades, each with its grader's name."""
+    return {f"grade/{name}": name for name in shown_of(panel)}
 
 
 def measures_of(answered: Sequence[Answer], panel: Panel) -> dict[str, Number | None]:
-    """What completions were like. What does not apply or failed is counted of all graders.
+    """What completions were like. What does not apply or failed is counted of all graders, and of each it is
+    a share; `spread/NAME` is the standard deviation of its scores.
 
     `entropy` is that of the distributions which the tokens were drawn from, in nats a token, estimated by
     the tokens that were drawn: the mean of -log p.
@@ -39,10 +46,15 @@ def measures_of(answered: Sequence[Answer], panel: Panel) -> dict[str, Number | 
     rewards_C = rewards_of(answered)
     given_C = rewards_C[~rewards_C.isnan()]
     grades = measured(answer.verdict for answer in answered)
+    spread = spreads(answer.verdict for answer in answered)
+    shown = shown_of(panel)
     drawn_N = torch.cat([answer.completion.logprobs_T for answer in answered])
     return {
         "reward": given_C.mean().item() if len(given_C) else None,
         **{metric: grades[name].mean for metric, name in grades_of(panel).items()},
+        **{f"spread/{name}": spread[name] for name in shown},
+        **{f"not_applicable/{name}": grades[name].not_applicable / len(answered) for name in shown},
+        **{f"failed/{name}": grades[name].failed / len(answered) for name in shown},
         "no_reward": len(rewards_C) - len(given_C),
         "not_applicable": sum(grade.not_applicable for grade in grades.values()),
         "failed": sum(grade.failed for grade in grades.values()),

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.models import Endpoint
 from harmony_compiler.graph.values import Ref
+from harmony_runtime.data.questions import Questions, questions_of
 from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
-from harmony_runtime.graders.panel import Panel, measured
+from harmony_runtime.failures import place
+from harmony_runtime.graders.grading import measured
+from harmony_runtime.graders.panel import Panel
 from harmony_runtime.models import weights
 from harmony_runtime.models.blueprint import Blueprint
 from harmony_runtime.processes.mesh import Mesh
-from harmony_runtime.rollout.answers import Answer, answers
+from harmony_runtime.rollout.answers import Answer, answers, refuse_graders
 from harmony_runtime.rollout.local import LocalEngine
 from harmony_runtime.rooms import Run
 from harmony_runtime.watch import Measured
+
+if TYPE_CHECKING:
+    from harmony_runtime.rollout.served import Answered, Served
 
 
 @dataclass(frozen=True)
@@ -26,10 +36,10 @@ class Evaluation:
     name: str
     identity: str
     node: Compare
-    models: dict[str, Blueprint]
+    models: dict[str, Blueprint | Served]
     """By the name of its row in the table."""
-    prompts: dict[str, Prompts]
-    """The rows in the tokens of each model, by the same names."""
+    prompts: dict[str, Prompts | Questions]
+    """The rows in the tokens of each model, by the same names; of a served one, in words."""
     graders: dict[str, Ref]
     """By the name of the grader's column."""
 
@@ -43,17 +53,22 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> Evaluation:
     node = run.graph.nodes[ref]
     assert isinstance(node, Compare)
     rows = _entries(run.graph, ref, "models", node.models)
-    models = {row: run.blueprints.of(model) for row, model in zip(rows, node.models, strict=True)}
+    models = {row: _model(run, model) for row, model in zip(rows, node.models, strict=True)}
     columns = _entries(run.graph, ref, "graders", node.graders)
+    questions = cache(partial(questions_of, run, node.dataset, node.limit))
+    prompts = {
+        row: prompts_of(run, node.dataset, model, node.sampling.max_tokens, limit=node.limit)
+        if isinstance(model, Blueprint)
+        else questions()
+        for row, model in models.items()
+    }
+    refuse_graders(run, node.graders, *prompts.values())
     return Evaluation(
         name=name,
         identity=identity,
         node=node,
         models=models,
-        prompts={
-            row: prompts_of(run, node.dataset, blueprint, node.sampling.max_tokens, limit=node.limit)
-            for row, blueprint in models.items()
-        },
+        prompts=prompts,
         graders=dict(zip(columns, node.graders, strict=True)),
     )
 
@@ -70,7 +85,7 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
     found: dict[str, dict[str, Measured]] = {}
     columns = evaluation.graders
     names = {ref: column for column, ref in columns.items()}
-    with Panel(run.graph, evaluation.node.graders, names) as panel:
+    with Panel(run.bench, evaluation.node.graders, names) as panel:
         for model in evaluation.models:
             run.interrupts.check()
             started = perf_counter()
@@ -84,19 +99,42 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]
     return found
 
 
-def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> list[Answer]:
-    node, blueprint = evaluation.node, evaluation.models[model]
-    mesh = Mesh(run.context, blueprint)
-    engine = LocalEngine(mesh.place(weights.load(blueprint)), blueprint, mesh)
+def _model(run: Run, ref: Ref) -> Blueprint | Served:
+    node = run.graph.nodes[ref]
+    if not isinstance(node, Endpoint):
+        return run.blueprints.of(ref)
+    from harmony_runtime.rollout.served import Served  # needs a package of the extra `graders`
+
+    served = Served(node, place(run.graph, ref), run.watcher.warning)
+    served.refuse_absent()
+    return served
+
+
+def _answers(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> Sequence[Answer | Answered]:
+    node, asked, prompts = evaluation.node, evaluation.models[model], list(evaluation.prompts[model])
+    told = run.watcher.answering
+    if not isinstance(asked, Blueprint):
+        return asked.answers(
+            prompts,
+            node.samples,
+            node.sampling,
+            panel=panel,
+            context=run.context,
+            seed=node.seed,
+            told=told,
+        )
+    mesh = Mesh(run.context, asked)
+    engine = LocalEngine(mesh.place(weights.load(asked)), asked, mesh)
     return answers(
-        list(evaluation.prompts[model]),
+        prompts,
         node.samples,
         node.sampling,
         engine=engine,
         panel=panel,
         mesh=mesh,
         seed=node.seed,
-    )
+        told=told,
+    ).answers
 
 
 def _entries(graph: Graph, ref: Ref, field: str, refs: tuple[Ref, ...]) -> tuple[str, ...]:

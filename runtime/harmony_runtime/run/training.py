@@ -41,6 +41,7 @@ def train(run: Run, stage: Stage[Any]) -> StageSummary:
         trained.metrics,
         seconds,
         reused=False,
+        spent=trained.facts.get("graders", {}),
     )
 
 

@@ -22,7 +22,7 @@ from harmony_compiler.graph.identity import Meanings, digest_of, meanings
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.store.cache import HASHES
+from harmony_compiler.store.cache import GRADES, HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_compiler.store.registry import Entry, entry_at
 from harmony_runtime import registry as saved_models
@@ -33,10 +33,12 @@ from harmony_runtime.data.rows.sources import registered
 from harmony_runtime.disk.runfolder import RunFolder, stage_facts
 from harmony_runtime.drift import Drift, machine, versions
 from harmony_runtime.failures import RunFailed, Together, machine_faults, place
+from harmony_runtime.graders.making import Bench
 from harmony_runtime.models import adapters, weights
 from harmony_runtime.models.blueprint import Blueprints
 from harmony_runtime.processes.context import Context
 from harmony_runtime.processes.interrupts import Interrupts
+from harmony_runtime.rollout.inference import Inference
 from harmony_runtime.rooms import Run
 from harmony_runtime.run import evaluation, reuse, space
 from harmony_runtime.run.evaluation import Evaluation
@@ -80,6 +82,13 @@ class Walk:
         self._places = {ref: folder.stage(self._identities[ref]) for ref in self._stages}
         blueprints = Blueprints(graph, self._places, registry)
         speaking = watcher if context.is_main else Silent()
+        bench = Bench(
+            graph,
+            Inference(graph, blueprints, context),
+            found.asked,
+            cache / GRADES,
+            speaking.warning,
+        )
         self._run = Run(
             graph=graph,
             identities=self._identities,
@@ -90,6 +99,7 @@ class Walk:
             context=context,
             interrupts=interrupts,
             drift=Drift(graph, found, machine(context), allow_drift, folder, context, speaking),
+            bench=bench,
         )
 
     def all(self) -> Summary:

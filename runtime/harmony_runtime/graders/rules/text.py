@@ -1,68 +1,63 @@
-"""The graders that come with the language, made from their nodes. No torch here."""
+"""Rules over the text of a completion. No torch here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from harmony_compiler.graph import graders as nodes
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.formulas import NoValueError, score_of
-from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Grader, Sample, Score
-from harmony_runtime.templates import Template, TemplateFaultError
-
-
-class Rule(Grader):
-    """A grader that only computes: there is nothing to set up, and nothing to wait for."""
-
-    def apply(self, sample: Sample) -> Grade:
-        """Grade one sample, at once."""
-        raise NotImplementedError
-
-    async def grade(self, sample: Sample) -> Grade:
-        return self.apply(sample)
-
-
-class _Filled:
-    """The template of a field, filled from a sample."""
-
-    def __init__(self, text: str, field: str) -> None:
-        self._field = field
-        try:
-            self._template = Template(text)
-        except TemplateFaultError as fault:
-            raise RunFailed(f"the template of `{field}` cannot be read: {fault}") from fault
-
-    def of(self, sample: Sample) -> str | Failure:
-        try:
-            return self._template.fill(vars(sample))
-        except TemplateFaultError as fault:
-            return Failure(f"the template of `{self._field}` fails: {fault}")
+from harmony_runtime.graders.kinds import Rule
+from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Sample, Score
+from harmony_runtime.graders.rules.normal import Wanted, normal
+from harmony_runtime.graders.rules.patterns import calls_what_may_hang, may_hang
 
 
 class Equals(Rule):
     def __init__(self, node: nodes.Equals) -> None:
-        self._expected = _Filled(node.expected, "expected")
+        self._expected = Wanted(node.expected, "expected", node.ignore)
+        self._ignore = node.ignore
 
     def apply(self, sample: Sample) -> Grade:
         expected = self._expected.of(sample)
         if isinstance(expected, Failure):
             return expected
-        if sample.completion.strip() == expected.strip():
+        if normal(sample.completion, self._ignore).strip() == expected.strip():
             return Score(1.0)
         return Score(0.0, f"expected {shown(expected.strip())}")
 
 
+class OneOf(Rule):
+    def __init__(self, node: nodes.OneOf) -> None:
+        self._options = [
+            Wanted(text, f"options[{number}]", node.ignore) for number, text in enumerate(node.options)
+        ]
+        self._ignore = node.ignore
+
+    def apply(self, sample: Sample) -> Grade:
+        options = []
+        for wanted in self._options:
+            option = wanted.of(sample)
+            if isinstance(option, Failure):
+                return option
+            options.append(option.strip())
+        if normal(sample.completion, self._ignore).strip() in options:
+            return Score(1.0)
+        return Score(0.0, f"expected one of {', '.join(map(shown, options))}")
+
+
 class Contains(Rule):
     def __init__(self, node: nodes.Contains) -> None:
-        self._text = _Filled(node.text, "text")
+        self._text = Wanted(node.text, "text", node.ignore)
+        self._ignore = node.ignore
 
     def apply(self, sample: Sample) -> Grade:
         text = self._text.of(sample)
         if isinstance(text, Failure):
             return text
-        if text in sample.completion:
+        if not text:
+            return Failure("`text` is empty here: every completion contains it")
+        if text in normal(sample.completion, self._ignore):
             return Score(1.0)
         return Score(0.0, f"{shown(text)} is not in it")
 
@@ -73,6 +68,7 @@ class Matches(Rule):
             self._regex = re.compile(node.regex)
         except re.error as fault:
             raise RunFailed(f"`regex` cannot be read: {fault}") from fault
+        self.may_hang = may_hang(node.regex)
 
     def apply(self, sample: Sample) -> Grade:
         return Score(float(self._regex.search(sample.completion) is not None))
@@ -81,6 +77,7 @@ class Matches(Rule):
 class Formula(Rule):
     def __init__(self, node: nodes.Formula) -> None:
         self._expression = node.expression
+        self.may_hang = calls_what_may_hang(node.expression)
 
     def apply(self, sample: Sample) -> Grade:
         try:
@@ -88,17 +85,6 @@ class Formula(Rule):
         except NoValueError as fault:
             return Failure(str(fault))
         return DoesNotApply("the formula is none") if score is None else Score(score)
-
-
-Factories = Mapping[type[nodes.Grader], Callable[[Any], Grader]]
-"""By the class of a grader's node, what makes the grader from the node."""
-
-BUILT_IN: Factories = {
-    nodes.Equals: Equals,
-    nodes.Contains: Contains,
-    nodes.Matches: Matches,
-    nodes.Formula: Formula,
-}
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,290 @@
+"""`harmonyc graders`: the registry of graders, which recipes publish and others read by `registry(key)`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmony_dsl.cli.output import Refused, complain, did_you_mean, say
+from harmony_dsl.cli.parser import Parser, add_recipe_options, read_recipe_options
+from harmony_dsl.cli.recipes import compile_path, show
+from harmony_dsl.cli.tables import table
+
+if TYPE_CHECKING:
+    from harmony_compiler.compile import Compilation
+    from harmony_compiler.graph.graph import Graph
+    from harmony_compiler.store.graders import SavedGrader
+    from harmony_dsl.cli.parser import Request
+
+SUMMARY = "publish a recipe's grader under a key, list them, or remove some"
+
+ACTIONS = ("list", "show", "add", "rm")
+_HEAD = ("key", "needs", "scores", "published", "by", "what")
+
+
+def configure(parser: Parser) -> None:
+    parser.usage = "harmonyc graders [list | show KEY | add KEY FILE [GRADER] | rm KEY…] [options]"
+    parser.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", help="`list`, `show`, `add` or `rm`"
+    )
+    parser.add_argument(
+        "words", metavar="KEY", nargs="*", help="key; with `add` a recipe, and which of its graders"
+    )
+    parser.add_argument("--replace", action="store_true", help="`add`: in place of what the key holds")
+    parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
+    add_recipe_options(parser)
+
+
+def execute(parser: Parser, arguments: Sequence[str]) -> int:
+    options = parser.read(arguments)
+    _check_usage(parser, options)
+    from harmony_compiler.store.home import home
+
+    registry = home() / "graders"
+    match options.action:
+        case "list":
+            say(_listed(registry, as_json=options.json))
+        case "show":
+            say(_shown(registry, options.words[0], as_json=options.json))
+        case "add":
+            return _add(parser, registry, options)
+        case "rm":
+            _remove(registry, tuple(dict.fromkeys(options.words)))
+    return 0
+
+
+def _check_usage(parser: Parser, options: Namespace) -> None:
+    action, words = options.action, options.words
+    if action not in ACTIONS:
+        parser.error(f"`graders` cannot `{action}`{did_you_mean(action, ACTIONS)}")
+    if action == "list" and words:
+        parser.error("`list` takes no key; `show` takes one")
+    if action == "show" and len(words) != 1:
+        parser.error("`show` takes one key")
+    if action == "add" and len(words) not in (2, 3):
+        parser.error("`add` takes a key, a recipe, and the grader's name where the recipe has several")
+    if action == "rm" and not words:
+        parser.error("`rm` takes one key or more")
+    if options.json and action not in ("list", "show"):
+        parser.error("`--json` belongs to `list` and `show`")
+    if options.replace and action != "add":
+        parser.error("`--replace` belongs to `add`")
+
+
+def _held(registry: Path, key: str) -> SavedGrader:
+    """What the registry has under a key."""
+    from harmony_compiler.store.graders import grader_at, grader_keys
+
+    try:
+        held = grader_at(registry, key)
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        raise Refused(f"the grader `{key}` in {registry} cannot be read: {reason}", exit_code=1) from fault
+    if held is None:
+        known = grader_keys(registry)
+        has = f"it has {', '.join(known)}" if known else "it is empty; `harmonyc graders add` fills it"
+        raise Refused(
+            f"the registry {registry} has no grader `{key}`{did_you_mean(key, tuple(known))}; {has}",
+            exit_code=1,
+        )
+    return held
+
+
+# --- list, show -----------------------------------------------------------------------------------------
+
+
+def _listed(registry: Path, *, as_json: bool) -> str:
+    from harmony_compiler.store.graders import grader_keys
+
+    held = {key: _held(registry, key) for key in grader_keys(registry)}
+    if as_json:
+        return _json({"graders": [_data(registry, key, one) for key, one in held.items()]})
+    if not held:
+        return f"the registry {registry} is empty; `harmonyc graders add` fills it"
+    rows = [
+        (
+            key,
+            ", ".join(dict.fromkeys(name for name, _ in one.needs)),
+            _scores(one),
+            one.created[:10],
+            f"{one.file or one.recipe}: {one.grader}",
+            one.doc.partition("\n")[0],
+        )
+        for key, one in held.items()
+    ]
+    return "\n".join(table(_HEAD, rows))
+
+
+def _shown(registry: Path, key: str, *, as_json: bool) -> str:
+    held = _held(registry, key)
+    if as_json:
+        return _json(_data(registry, key, held))
+    from harmony_compiler.graph.graph import Graph
+    from harmony_compiler.plan import part_text
+
+    facts = {
+        "scores": _scores(held),
+        "needs": ", ".join(f"{name}: {type_}" for name, type_ in held.needs) or "nothing",
+        "published": f"{held.created}, by {held.file or held.recipe}: {held.grader}, Harmony {held.harmony}",
+        "folder": str(registry / key),
+    }
+    lines = [key, *(f"  # {line}" for line in held.doc.splitlines())]
+    lines += [f"  {name:10} {fact}" for name, fact in facts.items()]
+    lines += [f"  {'file':10} {name}  {hash_[:12]}" for name, hash_ in held.files.items()]
+    try:
+        graph = Graph.from_json(held.graph)
+    except ValueError as fault:
+        raise Refused(f"the grader `{key}` in {registry} cannot be read: {fault}", exit_code=1) from fault
+    for ref in graph.nodes:
+        title, fields = part_text(graph, ref)
+        lines += ["", f"  {title}", *(f"    {field}" for field in fields)]
+    return "\n".join(lines)
+
+
+def _scores(held: SavedGrader) -> str:
+    low, high = held.scores
+    if math.isinf(low) and math.isinf(high):
+        return "any number"
+    if math.isinf(high):
+        return f"{low:g} or more"
+    return f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
+
+
+def _data(registry: Path, key: str, held: SavedGrader) -> dict[str, Any]:
+    from harmony_compiler.store.graders import manifest_data
+
+    return {"key": key, **manifest_data(held), "path": str(registry / key)}
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps({"format_version": 1, **data}, indent=2, ensure_ascii=False)
+
+
+# --- add ------------------------------------------------------------------------------------------------
+
+
+def _add(parser: Parser, registry: Path, options: Namespace) -> int:
+    from harmony_compiler.store.graders import add
+    from harmony_compiler.store.registry import KEY
+    from harmony_compiler.store.settling import KeyTakenError
+
+    key, file, *names = options.words
+    if not KEY.fullmatch(key):
+        parser.error(
+            f"`{key}` is no key: letters, digits, `.`, `_` and `-`, at most 128, a letter or digit first"
+        )
+    request = read_recipe_options(parser, options)
+    name = names[0] if names else _only_grader(file, request)
+    if name is None:
+        return 1
+    compilation = compile_path(file, request, wanted=name)
+    show(compilation.diagnostics, sys.stderr)
+    if compilation.graph is None:
+        return 1
+    try:
+        made = _made(registry, file, name, compilation.graph, compilation)
+        held = add(registry, key, made, replace=options.replace)
+    except KeyTakenError as fault:
+        raise Refused(
+            f"`{key}` holds another grader; choose another key, or add `--replace`", exit_code=1
+        ) from fault
+    except OSError as fault:
+        raise Refused(f"`{key}` cannot be written: {fault.strerror or fault}") from fault
+    known = "" if held is made else ", which was there already"
+    say(f'{key}: `{name}` of {file}{known}; a recipe uses it by `registry("{key}")`')
+    return 0
+
+
+def _only_grader(file: str, request: Request) -> str | None:
+    """The one grader that a recipe declares; None, and reported, where the recipe is at fault."""
+    from harmony_compiler.graph.graders import Grader
+
+    whole = compile_path(file, request, whole=True)
+    if whole.graph is None:
+        show(whole.diagnostics, sys.stderr)
+        return None
+    declared = [name for name, ref in whole.names.items() if isinstance(whole.graph.nodes[ref], Grader)]
+    own = [name for name in declared if "." not in name]
+    if len(own) != 1:
+        has = f"declares {', '.join(own)}; name one of them" if own else "declares no grader"
+        raise Refused(f"{file} {has}: `harmonyc graders add KEY {file} GRADER`", exit_code=1)
+    return own[0]
+
+
+def _made(registry: Path, file: str, name: str, graph: Graph, compilation: Compilation) -> SavedGrader:
+    """A grader as the registry keeps it, its Python files there already."""
+    from datetime import UTC, datetime
+
+    from harmony_compiler.graph.publishing import paths_in, trained_in, with_python_files
+    from harmony_compiler.graph.splicing import NotPublishedError, spliced
+    from harmony_compiler.store.graders import SavedGrader
+    from harmony_dsl import __version__
+    from harmony_grammar.records import replace
+
+    (root,) = graph.outputs
+    if (trained := trained_in(graph)) is not None:
+        model = graph.stage_name(trained)
+        raise Refused(
+            f"`{name}` cannot be published: it asks the model `{model}`, which exists only while the recipe "
+            f'runs. Save the model, and name it by `registry("KEY")`',
+            exit_code=1,
+        )
+    try:
+        whole = spliced(graph, registry)  # also what it is made of stays as it is now
+    except NotPublishedError as fault:
+        raise Refused(str(fault), exit_code=1) from fault
+    files: dict[str, str] = {}
+    contract = compilation.contract
+    assert contract is not None
+    whole = with_python_files(whole, lambda path: _kept(registry, path, files))
+    for path in dict.fromkeys(paths_in(whole)):
+        complain(f"harmonyc: `{name}` reads {path}, which is not copied: it grades only where that is")
+    return SavedGrader(
+        grader=name,
+        doc=graph.origins[root].doc,
+        recipe=graph.name,
+        file=Path(file).name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        harmony=__version__,
+        scores=(contract.scores.low, contract.scores.high),
+        needs=contract.needs,
+        files=files,
+        graph=replace(whole, inputs={}).to_json(),
+    )
+
+
+def _kept(registry: Path, path: Path, files: dict[str, str]) -> str:
+    """Copy a Python file and the modules that it needs into the registry; gives its path there."""
+    from harmony_compiler.store.graders import keep_files
+    from harmony_compiler.store.modules import with_modules
+
+    try:
+        folder, hashes = keep_files(registry, with_modules(path))
+    except SyntaxError as fault:
+        where = f"{fault.filename}:{fault.lineno}"
+        raise Refused(
+            f"{path} cannot be copied: {where} is no valid Python: {fault.msg}", exit_code=1
+        ) from fault
+    files |= hashes
+    return f"{folder}/{path.name}"
+
+
+# --- rm -------------------------------------------------------------------------------------------------
+
+
+def _remove(registry: Path, keys: Sequence[str]) -> None:
+    from harmony_compiler.store.settling import remove
+
+    for key in keys:
+        _held(registry, key)
+    for key in keys:
+        try:
+            remove(registry, key)
+        except OSError as fault:
+            raise Refused(f"`{key}` cannot be removed: {fault.strerror}: {fault.filename}") from fault
+        say(f"removed {key}")

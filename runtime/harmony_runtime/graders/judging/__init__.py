@@ -1,0 +1,1 @@
+"""Judges: models that are asked for their opinion of a completion."""
