@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harmony_compiler.graph import graders as nodes
@@ -61,7 +61,7 @@ class Bounds:
         if (known := self._kept.get(key)) is not None:
             return Outcome(Answered(known.grade, Cost(time.perf_counter() - started, 0, known.tokens)))
         if (asking := self._asking.get(key)) is not None:  # about an equal sample of the same step
-            return await asyncio.shield(asking)
+            return _paid_by_another(await asyncio.shield(asking))
         task = self._asking[key] = asyncio.create_task(self._answered(sample, key, started))
         try:
             outcome = await asyncio.shield(task)
@@ -90,6 +90,14 @@ class Bounds:
         told = {name: held for name, held in vars(sample).items() if name != "tokens"}
         version = self._grader.version if isinstance(self._grader, Asked) else ""
         return digest([self._key, version, told], default=_plain)
+
+
+def _paid_by_another(outcome: Outcome) -> Outcome:
+    """The same answer, for which nothing more was asked."""
+    found = outcome.value
+    if not isinstance(found, Answered):
+        return outcome
+    return Outcome(Answered(found.grade, replace(found.cost, tries=0)))
 
 
 def _plain(value: Any) -> Any:
