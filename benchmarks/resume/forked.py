@@ -5,10 +5,10 @@ A boundary is a place where a checkpoint may be kept: between two steps, and bet
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -20,6 +20,7 @@ import datasets  # noqa: F401 - loaded here, it need not be in each process
 import peft  # noqa: F401 - likewise
 import torch
 import transformers.models.qwen3.modeling_qwen3  # noqa: F401 - likewise
+from torch.distributed import TCPStore
 
 from harmony_compiler.graph.graph import Graph, Launch
 from harmony_grammar import records
@@ -59,15 +60,16 @@ NEVER = Kill()
 def train(graph: Graph, place: Path, kill: Kill = NEVER, *, processes: int = 1) -> bool:
     """Go on with the run in `place`, and say whether it ended by itself."""
     launched = records.replace(graph, launch=Launch(processes, 1, False))
-    port = str(_free_port())
+    # Held here, as torchrun holds it: a free port that is only looked up may be another's when it is taken.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if processes > 1 else None
     # What is written meanwhile must not be written twice.
     sys.stdout.flush()
     pids = []
     for rank in range(processes):
         pid = os.fork()
         if pid == 0:
-            if processes > 1:
-                _take_place(rank, processes, port)
+            if store is not None:
+                _take_place(rank, processes, store.port)
             if kill.at is not None:
                 _end_at(kill.at, kill.sent)
             os._exit(_run(launched, place))
@@ -107,10 +109,15 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "HARMONY_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
-def _take_place(rank: int, processes: int, port: str) -> None:
+def _take_place(rank: int, processes: int, port: int) -> None:
     """This process is one of several, as torchrun would start it."""
     size = str(processes)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+    os.environ |= {"ACCELERATE_USE_CPU": "true"}
     os.environ |= {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "RANK": str(rank), "LOCAL_RANK": str(rank)}
 
 
@@ -131,6 +138,8 @@ def _said(place: Path) -> Path:
 
 
 def _run(graph: Graph, place: Path) -> int:
+    stands = _said(place).open("a", encoding="utf-8")
+    faulthandler.dump_traceback_later(PATIENCE - 10, file=stands)  # where one stands that will not end
     try:
         run(
             graph,
@@ -142,8 +151,8 @@ def _run(graph: Graph, place: Path) -> int:
     except Interrupted as stop:
         return stop.exit_code
     except BaseException:
-        with _said(place).open("a", encoding="utf-8") as said:
-            traceback.print_exc(file=said)
+        traceback.print_exc(file=stands)
+        stands.flush()
         return 70
     return 0
 
@@ -169,11 +178,4 @@ def _ended(pid: int, place: Path) -> int:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)
-    raise Stuck(f"{place} did not end within {PATIENCE} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    raise Stuck(f"{place} did not end within {PATIENCE} s:\n{_said(place).read_text()}")

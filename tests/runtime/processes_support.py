@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from torch.distributed import TCPStore
 
 from harmony_compiler.graph.graph import Graph, Launch
 from harmony_grammar import records
@@ -54,27 +55,28 @@ def work(place: Path, jobs: Mapping[str, Graph], processes: int = 1, *, shard: b
     for name, graph in jobs.items():
         launched = records.replace(graph, launch=Launch(processes, 1, shard))
         (place / f"{name}.json").write_text(json.dumps(launched.to_json()))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
     environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    if processes > 1:
-        environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-        environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORK, str(place)],
-            env=environ | (rank if processes > 1 else {}),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ranks
-    ]
+    together(WORK, place, processes=processes, environ=environ)
+    return place
+
+
+def together(script: str, place: Path, *, processes: int, environ: Mapping[str, str]) -> list[str]:
+    """What each of several processes said that know of each other, as torchrun would start them."""
+    # Held here, as torchrun holds it: a free port that is only looked up may be another's when it is taken.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    size = str(processes)
+    known = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "ACCELERATE_USE_CPU": "true"}
+    known |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    environ = {**environ, **(known if processes > 1 else {})}
+    workers = []
+    for rank in range(processes):
+        ranked = environ | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {})
+        command = [sys.executable, "-c", script, str(place)]
+        workers.append(subprocess.Popen(command, env=ranked, stderr=subprocess.PIPE, text=True))
     try:
         said = [worker.communicate(timeout=300)[1] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
     assert [worker.returncode for worker in workers] == [0] * processes, "\n\n".join(said)
-    return place
+    return said

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from adapters_support import (
     logits,
     reinforced,
 )
+from processes_support import together
 from runtime_support import (
     MODEL,
     STAGE,
@@ -147,26 +145,7 @@ def test_two_processes_train_an_adapter_as_one(train: Train, tmp_path: Path) -> 
     train(graph, "one")
     two = records.replace(graph, launch=Launch(2))
     (tmp_path / "graph.json").write_text(json.dumps(two.to_json()))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    environ = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(tmp_path)],
-            env=environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
+    together(PROCESS, tmp_path, processes=2, environ=os.environ | {"OMP_NUM_THREADS": "1"})
     alone, shared = (read_lines(tmp_path / folder / "metrics.jsonl") for folder in ("one", "two"))
     assert len(alone) == len(shared) == 5
     for one, other in zip(alone, shared, strict=True):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes_support import together
 from runtime_support import Train, read_lines, training
 from test_evaluation import Heard, comparing
 
@@ -206,33 +204,9 @@ os._exit(0)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the probe counts cores as Linux does")
-def test_two_processes_from_inside() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    environ = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
-    }
-    environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    environ.pop("OMP_NUM_THREADS", None)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROBE],
-            env=environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert said == ["", ""]
+def test_two_processes_from_inside(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    assert together(PROBE, tmp_path, processes=2, environ=environ) == ["", ""]
 
 
 def test_samples_are_written_with_their_step_and_cut_back_with_it(
