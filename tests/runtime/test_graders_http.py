@@ -91,7 +91,7 @@ def test_a_key_that_no_header_can_have_is_not_told(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("module", "package"),
-    [("http", "httpx2"), ("row_schemas", "jsonschema"), ("serving", "uvicorn"), ("serving", "starlette")],
+    [("http", "httpx2"), ("json_schemas", "jsonschema"), ("serving", "uvicorn"), ("serving", "starlette")],
 )
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, module: str, package: str) -> None:
     file = Path(http.__file__).with_name(f"{module}.py")

@@ -150,8 +150,8 @@ def test_rows_without_it_are_told_together(server: Served) -> None:
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ([], "its `/metadata_schema` is not a JSON schema: it is no object"),
-        ({"type": 5}, "its `/metadata_schema` is not a JSON schema: `type`: 5 is not valid under any"),
+        ([], "its `/metadata_schema` is no JSON schema: it is no object"),
+        ({"type": 5}, "its `/metadata_schema` is no JSON schema: `type`: 5 is not valid under any"),
     ],
 )
 def test_a_schema_at_fault_is_the_servers(schema: Any, words: str) -> None:
@@ -168,7 +168,10 @@ def test_a_schema_sends_nobody_elsewhere() -> None:
 
     with scripted(answer) as (url, came):
         told = refused(url, {})
-    assert f"{url}: its `/metadata_schema` refers to what it does not hold: " in told
+    assert (
+        f"{url}: its `/metadata_schema` refers to `{url}/more`, which is not in it, and nothing is fetched"
+        in told
+    )
     assert [asked.path for asked in came] == ["/info", "/metadata_schema"]
 
 

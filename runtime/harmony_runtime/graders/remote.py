@@ -15,7 +15,7 @@ from harmony_runtime.graders.http import Http, Refused
 from harmony_runtime.graders.kinds import Asked, TryAgain
 from harmony_runtime.graders.making import Bench
 from harmony_runtime.graders.protocol import DoesNotApply, Failure, Grade, Sample, Score
-from harmony_runtime.graders.row_schemas import RowSchema
+from harmony_runtime.graders.row_schemas import check_rows
 from harmony_runtime.secrets import hidden, value_of
 
 PROTOCOL = 1
@@ -48,7 +48,7 @@ class Remote(Asked):
             info = await self._introduced(http)
             told = await self._met(http, "/metadata_schema")
         by = f"the server `{info.name}` at {http.url}"
-        RowSchema(told, f"{by}: its `/metadata_schema`").check(rows, by)
+        check_rows(rows, told, f"{by}: its `/metadata_schema`", by)
 
     async def set_up(self) -> None:
         self._http = self._client()

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harmony_compiler.graph import graders as nodes
-from harmony_runtime.failures import RunFailed
+from harmony_runtime.graders.json_schemas import JsonSchema
 from harmony_runtime.graders.protocol import DoesNotApply, Grade, Score
 
+_WHOSE = "the schema of `answer`"
 _LONGEST = 100_000
 """Characters of an answer that are looked at."""
 
@@ -74,13 +75,17 @@ class Reader:
 
     def __init__(self, form: Form) -> None:
         self._form = form
-        self._faults = faults_by(form.schema)
+        self._schema = JsonSchema(form.schema, _WHOSE)
 
     def read(self, text: str, tokens: Sequence[Token]) -> Grade | Unreadable:
         record = _record_in(text)
         if isinstance(record, Unreadable):
             return record
-        if fault := self._faults(record):
+        try:
+            fault = self._schema.fault(record)
+        except RecursionError:
+            fault = "it is nested too deep"
+        if fault:
             return Unreadable(fault)
         return self._form.grade(record, tokens)
 
@@ -88,33 +93,6 @@ class Reader:
 def as_json(value: Any) -> Any:
     """A value of a recipe, whose lists are tuples, as JSON has it."""
     return json.loads(json.dumps(value))
-
-
-def faults_by(schema: Mapping[str, Any]) -> Callable[[Any], str]:
-    """What is wrong with a value by a JSON schema, in words; "" where nothing is.
-
-    Raises:
-        RunFailed: it is no schema.
-    """
-    try:
-        from jsonschema import Draft202012Validator, SchemaError
-        from referencing import Registry
-    except ImportError as missing:
-        raise RunFailed("`judge` needs jsonschema: install `harmony-dsl[graders]`", exit_code=2) from missing
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as fault:
-        raise RunFailed(f"the schema of `answer` is no JSON schema: {_cut(fault.message)}") from fault
-    validator = Draft202012Validator(schema, registry=Registry())  # which fetches no schema from elsewhere
-
-    def faults(value: Any) -> str:
-        fault = next(iter(sorted(validator.iter_errors(value), key=str)), None)
-        if fault is None:
-            return ""
-        where = f"`{fault.json_path.removeprefix('$.')}`: " if fault.path else ""
-        return where + _cut(fault.message)
-
-    return faults
 
 
 def _reasoned(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,7 +165,7 @@ class _Record(Form):
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = as_json(schema)
-        self._faults = faults_by(self.schema)
+        self._valid = JsonSchema(self.schema, _WHOSE)
         self.wanted = (
             "Answer with one JSON object and nothing else, as this JSON schema describes it:\n"
             + json.dumps(self.schema, ensure_ascii=False)
@@ -203,7 +181,7 @@ class _Record(Form):
         return Unreadable("`score` is neither a number nor true or false")
 
     def fits(self, answer: Any) -> bool:
-        return not self._faults(as_json(answer))
+        return not self._valid.fault(as_json(answer))
 
 
 def _record_in(text: str) -> dict[str, Any] | Unreadable:
@@ -225,8 +203,3 @@ def _record_in(text: str) -> dict[str, Any] | Unreadable:
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:200] + "…"

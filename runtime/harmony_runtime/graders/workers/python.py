@@ -57,9 +57,9 @@ class PythonGrader(Asked):
         process, about = await self._made()
         await process.end()
         if about["schema"]:
-            from harmony_runtime.graders.row_schemas import RowSchema  # most graders leave metadata untyped
+            from harmony_runtime.graders.row_schemas import check_rows  # most graders leave metadata untyped
 
-            RowSchema(about["schema"], f"{self._what}: the type of `metadata`").check(rows, self._what)
+            check_rows(rows, about["schema"], f"{self._what}: the type of `metadata`", self._what)
 
     async def set_up(self) -> None:
         self._first, about = await self._made()
