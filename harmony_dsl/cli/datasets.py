@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import zlib
 from argparse import Namespace
@@ -10,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmony_dsl.cli.output import Refused, counted, did_you_mean, say
+from harmony_dsl.cli.output import Refused, counted, say
 from harmony_dsl.cli.parser import Parser
+from harmony_dsl.cli.registries import check_key, check_usage, held_by, json_text, putting, remove_all
 from harmony_dsl.cli.tables import size, table
 
 if TYPE_CHECKING:
@@ -53,52 +53,23 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
 
 def _check_usage(parser: Parser, options: Namespace) -> None:
-    action, words = options.action, options.words
-    if action not in ACTIONS:
-        parser.error(f"`datasets` cannot `{action}`{did_you_mean(action, ACTIONS)}")
-    if action == "list" and words:
-        parser.error("`list` takes no key; `show` takes one")
-    if action == "show" and len(words) != 1:
-        parser.error("`show` takes one key")
-    if action == "add" and len(words) < 2:
+    check_usage(parser, "datasets", options, ACTIONS)
+    if options.action == "add" and len(options.words) < 2:
         parser.error("`add` takes a key and one file or more")
-    if action == "rm" and not words:
-        parser.error("`rm` takes one key or more")
-    if options.json and action not in ("list", "show"):
-        parser.error("`--json` belongs to `list` and `show`")
-    if (options.format or options.replace) and action != "add":
+    if (options.format or options.replace) and options.action != "add":
         parser.error(f"`--{'format' if options.format else 'replace'}` belongs to `add`")
-
-
-def _held(registry: Path, key: str) -> SavedDataset:
-    """What the registry has under a key."""
-    from harmony_compiler.store.datasets import dataset_at, dataset_keys
-
-    try:
-        held = dataset_at(registry, key)
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or fault
-        raise Refused(f"the dataset `{key}` in {registry} cannot be read: {reason}", exit_code=1) from fault
-    if held is None:
-        known = dataset_keys(registry)
-        has = f"it has {', '.join(known)}" if known else "it is empty; `harmonyc datasets add` fills it"
-        raise Refused(
-            f"the registry {registry} has no dataset `{key}`{did_you_mean(key, tuple(known))}; {has}",
-            exit_code=1,
-        )
-    return held
 
 
 # --- list, show -----------------------------------------------------------------------------------------
 
 
 def _listed(registry: Path, *, as_json: bool) -> str:
-    from harmony_compiler.store.datasets import dataset_keys
+    from harmony_compiler.store.datasets import DATASETS
     from harmony_compiler.store.registry import size_of
 
-    held = {key: _held(registry, key) for key in dataset_keys(registry)}
+    held = {key: held_by(DATASETS, registry, key) for key in DATASETS.keys(registry)}
     if as_json:
-        return _json({"datasets": [_data(registry, key, one) for key, one in held.items()]})
+        return json_text({"datasets": [_data(registry, key, one) for key, one in held.items()]})
     if not held:
         return f"the registry {registry} is empty; `harmonyc datasets add` fills it"
     rows = [
@@ -116,10 +87,12 @@ def _listed(registry: Path, *, as_json: bool) -> str:
 
 
 def _shown(registry: Path, key: str, *, as_json: bool) -> str:
-    held = _held(registry, key)
-    if as_json:
-        return _json(_data(registry, key, held))
+    from harmony_compiler.store.datasets import DATASETS
     from harmony_compiler.store.registry import size_of
+
+    held = held_by(DATASETS, registry, key)
+    if as_json:
+        return json_text(_data(registry, key, held))
 
     facts = {
         "rows": f"{held.rows:,}",
@@ -139,10 +112,6 @@ def _data(registry: Path, key: str, held: SavedDataset) -> dict[str, Any]:
     return {"key": key, **as_data(held), "path": str(registry / key), "bytes": size_of(registry / key)}
 
 
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps({"format_version": 1, **data}, indent=2, ensure_ascii=False)
-
-
 # --- add, rm --------------------------------------------------------------------------------------------
 
 
@@ -150,26 +119,15 @@ def _add(parser: Parser, registry: Path, options: Namespace) -> None:
     from datetime import UTC, datetime
 
     from harmony_compiler.store.datasets import add
-    from harmony_compiler.store.registry import KEY
-    from harmony_compiler.store.settling import KeyTakenError
 
     key, *words = options.words
-    if not KEY.fullmatch(key):
-        parser.error(
-            f"`{key}` is no key: letters, digits, `.`, `_` and `-`, at most 128, a letter or digit first"
-        )
+    check_key(parser, key)
     files = [Path(word) for word in words]
     format_ = _format(parser, files, options.format)
     rows = _counted(files, format_)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
+    with putting("dataset", key):
         held = add(registry, key, files, format_, rows=rows, created=created, replace=options.replace)
-    except KeyTakenError as fault:
-        raise Refused(
-            f"`{key}` holds another dataset; choose another key, or add `--replace`", exit_code=1
-        ) from fault
-    except OSError as fault:
-        raise Refused(f"`{key}` cannot be written: {fault.strerror or fault}") from fault
     known = "" if held.created == created else ", which were there already"
     say(f'{key}: {counted(held.rows, "row")} of {format_}{known}; a recipe reads them by `registry("{key}")`')
 
@@ -218,15 +176,8 @@ def _counted(files: Sequence[Path], format_: str) -> int:
 
 
 def _remove(registry: Path, keys: Sequence[str]) -> None:
-    from harmony_compiler.store.registry import size_of
-    from harmony_compiler.store.settling import remove
+    from harmony_compiler.store.datasets import DATASETS
 
     for key in keys:
-        _held(registry, key)
-    for key in keys:
-        room = size_of(registry / key)
-        try:
-            remove(registry, key)
-        except OSError as fault:
-            raise Refused(f"`{key}` cannot be removed: {fault.strerror}: {fault.filename}") from fault
-        say(f"removed {key}, {size(room)}")
+        held_by(DATASETS, registry, key)
+    remove_all(registry, keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from argparse import Namespace
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmony_dsl.cli.output import Refused, complain, did_you_mean, say
+from harmony_dsl.cli.output import Refused, complain, say
 from harmony_dsl.cli.parser import Parser, add_recipe_options, read_recipe_options
 from harmony_dsl.cli.recipes import compile_path, show
+from harmony_dsl.cli.registries import check_key, check_usage, held_by, json_text, putting, remove_all
 from harmony_dsl.cli.tables import table
 
 if TYPE_CHECKING:
@@ -59,51 +59,22 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
 
 def _check_usage(parser: Parser, options: Namespace) -> None:
-    action, words = options.action, options.words
-    if action not in ACTIONS:
-        parser.error(f"`graders` cannot `{action}`{did_you_mean(action, ACTIONS)}")
-    if action == "list" and words:
-        parser.error("`list` takes no key; `show` takes one")
-    if action == "show" and len(words) != 1:
-        parser.error("`show` takes one key")
-    if action == "add" and len(words) not in (2, 3):
+    check_usage(parser, "graders", options, ACTIONS)
+    if options.action == "add" and len(options.words) not in (2, 3):
         parser.error("`add` takes a key, a recipe, and the grader's name where the recipe has several")
-    if action == "rm" and not words:
-        parser.error("`rm` takes one key or more")
-    if options.json and action not in ("list", "show"):
-        parser.error("`--json` belongs to `list` and `show`")
-    if options.replace and action != "add":
+    if options.replace and options.action != "add":
         parser.error("`--replace` belongs to `add`")
-
-
-def _held(registry: Path, key: str) -> SavedGrader:
-    """What the registry has under a key."""
-    from harmony_compiler.store.graders import grader_at, grader_keys
-
-    try:
-        held = grader_at(registry, key)
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or fault
-        raise Refused(f"the grader `{key}` in {registry} cannot be read: {reason}", exit_code=1) from fault
-    if held is None:
-        known = grader_keys(registry)
-        has = f"it has {', '.join(known)}" if known else "it is empty; `harmonyc graders add` fills it"
-        raise Refused(
-            f"the registry {registry} has no grader `{key}`{did_you_mean(key, tuple(known))}; {has}",
-            exit_code=1,
-        )
-    return held
 
 
 # --- list, show -----------------------------------------------------------------------------------------
 
 
 def _listed(registry: Path, *, as_json: bool) -> str:
-    from harmony_compiler.store.graders import grader_keys
+    from harmony_compiler.store.graders import GRADERS
 
-    held = {key: _held(registry, key) for key in grader_keys(registry)}
+    held = {key: held_by(GRADERS, registry, key) for key in GRADERS.keys(registry)}
     if as_json:
-        return _json({"graders": [_data(registry, key, one) for key, one in held.items()]})
+        return json_text({"graders": [_data(registry, key, one) for key, one in held.items()]})
     if not held:
         return f"the registry {registry} is empty; `harmonyc graders add` fills it"
     rows = [
@@ -121,9 +92,11 @@ def _listed(registry: Path, *, as_json: bool) -> str:
 
 
 def _shown(registry: Path, key: str, *, as_json: bool) -> str:
-    held = _held(registry, key)
+    from harmony_compiler.store.graders import GRADERS
+
+    held = held_by(GRADERS, registry, key)
     if as_json:
-        return _json(_data(registry, key, held))
+        return json_text(_data(registry, key, held))
     from harmony_compiler.graph.graph import Graph
     from harmony_compiler.plan import part_text
 
@@ -161,23 +134,14 @@ def _data(registry: Path, key: str, held: SavedGrader) -> dict[str, Any]:
     return {"key": key, **manifest_data(held), "path": str(registry / key)}
 
 
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps({"format_version": 1, **data}, indent=2, ensure_ascii=False)
-
-
 # --- add ------------------------------------------------------------------------------------------------
 
 
 def _add(parser: Parser, registry: Path, options: Namespace) -> int:
     from harmony_compiler.store.graders import add
-    from harmony_compiler.store.registry import KEY
-    from harmony_compiler.store.settling import KeyTakenError
 
     key, file, *names = options.words
-    if not KEY.fullmatch(key):
-        parser.error(
-            f"`{key}` is no key: letters, digits, `.`, `_` and `-`, at most 128, a letter or digit first"
-        )
+    check_key(parser, key)
     request = read_recipe_options(parser, options)
     name = names[0] if names else _only_grader(file, request)
     if name is None:
@@ -186,15 +150,9 @@ def _add(parser: Parser, registry: Path, options: Namespace) -> int:
     show(compilation.diagnostics, sys.stderr)
     if compilation.graph is None:
         return 1
-    try:
+    with putting("grader", key):
         made = _made(registry, file, name, compilation.graph, compilation)
         held = add(registry, key, made, replace=options.replace)
-    except KeyTakenError as fault:
-        raise Refused(
-            f"`{key}` holds another grader; choose another key, or add `--replace`", exit_code=1
-        ) from fault
-    except OSError as fault:
-        raise Refused(f"`{key}` cannot be written: {fault.strerror or fault}") from fault
     known = "" if held is made else ", which was there already"
     say(f'{key}: `{name}` of {file}{known}; a recipe uses it by `registry("{key}")`')
     return 0
@@ -278,13 +236,8 @@ def _kept(registry: Path, path: Path, files: dict[str, str]) -> str:
 
 
 def _remove(registry: Path, keys: Sequence[str]) -> None:
-    from harmony_compiler.store.settling import remove
+    from harmony_compiler.store.graders import GRADERS
 
     for key in keys:
-        _held(registry, key)
-    for key in keys:
-        try:
-            remove(registry, key)
-        except OSError as fault:
-            raise Refused(f"`{key}` cannot be removed: {fault.strerror}: {fault.filename}") from fault
-        say(f"removed {key}")
+        held_by(GRADERS, registry, key)
+    remove_all(registry, keys)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmony_dsl.cli.output import Refused, complain, counted, did_you_mean, say
+from harmony_dsl.cli.output import Refused, complain, counted, say
 from harmony_dsl.cli.parser import Parser
+from harmony_dsl.cli.registries import check_usage, json_text, missing, remove_all
 from harmony_dsl.cli.tables import size, table
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ SUMMARY = "list saved models, show how one came about, or remove some"
 
 ACTIONS = ("list", "show", "rm")
 _HEAD = ("key", "weights", "size", "saved", "by", "base")
+_FILLS = "`save` in a recipe puts models there"
 _MARGIN = 10
 
 
 def configure(parser: Parser) -> None:
     parser.usage = "harmonyc models [list | show KEY | rm KEY…] [options]"
     parser.add_argument("action", metavar="ACTION", nargs="?", default="list", help="`list`, `show` or `rm`")
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="key under which a recipe saved a model")
+    parser.add_argument("words", metavar="KEY", nargs="*", help="key under which a recipe saved a model")
     parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
     parser.add_argument("--force", action="store_true", help="`rm`: also the bases of other keys' adapters")
 
@@ -41,25 +42,15 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
         case "list":
             say(_listed(registry, as_json=options.json))
         case "show":
-            say(_shown(registry, options.keys[0], as_json=options.json))
+            say(_shown(registry, options.words[0], as_json=options.json))
         case "rm":
-            _remove(registry, tuple(dict.fromkeys(options.keys)), force=options.force)
+            _remove(registry, tuple(dict.fromkeys(options.words)), force=options.force)
     return 0
 
 
 def _check_usage(parser: Parser, options: Namespace) -> None:
-    action, keys = options.action, options.keys
-    if action not in ACTIONS:
-        parser.error(f"`models` cannot `{action}`{did_you_mean(action, ACTIONS)}")
-    if action == "list" and keys:
-        parser.error("`list` takes no key; `show` takes one")
-    if action == "show" and len(keys) != 1:
-        parser.error("`show` takes one key")
-    if action == "rm" and not keys:
-        parser.error("`rm` takes one key or more")
-    if options.json and action == "rm":
-        parser.error("`--json` belongs to `list` and `show`")
-    if options.force and action != "rm":
+    check_usage(parser, "models", options, ACTIONS)
+    if options.force and options.action != "rm":
         parser.error("`--force` belongs to `rm`")
 
 
@@ -73,12 +64,7 @@ def entry_of(registry: Path, key: str) -> Entry:
 
     entry = entry_at(registry, key)
     if entry is None:
-        known = keys(registry)
-        held = f"it has {', '.join(known)}" if known else "it is empty; `save` in a recipe puts models there"
-        raise Refused(
-            f"the registry {registry} has no model `{key}`{did_you_mean(key, tuple(known))}; {held}",
-            exit_code=1,
-        )
+        missing("model", registry, key, keys(registry), _FILLS)
     return entry
 
 
@@ -90,9 +76,9 @@ def _listed(registry: Path, *, as_json: bool) -> str:
 
     entries = [entry_of(registry, key) for key in keys(registry)]
     if as_json:
-        return _json({"models": [_data(registry, entry) for entry in entries]})
+        return json_text({"models": [_data(registry, entry) for entry in entries]})
     if not entries:
-        return f"the registry {registry} is empty; `save` in a recipe puts models there"
+        return f"the registry {registry} is empty; {_FILLS}"
     rows = [
         (e.key, e.weights, size(size_of(registry / e.key)), _when(e.created), _by(e), e.base) for e in entries
     ]
@@ -119,7 +105,7 @@ def _when(created: str) -> str:
 def _shown(registry: Path, key: str, *, as_json: bool) -> str:
     entry = entry_of(registry, key)
     if as_json:
-        return _json(_data(registry, entry))
+        return json_text(_data(registry, entry))
     from harmony_compiler.store.registry import dependents, size_of
 
     beside = f", beside {entry.base or 'a base of its own'}" if entry.weights == "adapter" else ""
@@ -173,15 +159,11 @@ def _data(registry: Path, entry: Entry) -> dict[str, Any]:
     return {**as_data(entry), "path": str(registry / entry.key), "bytes": size_of(registry / entry.key)}
 
 
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps({"format_version": 1, **data}, indent=2, ensure_ascii=False)
-
-
 # --- rm -------------------------------------------------------------------------------------------------
 
 
 def _remove(registry: Path, keys: Sequence[str], *, force: bool) -> None:
-    from harmony_compiler.store.registry import dependents, remove, size_of
+    from harmony_compiler.store.registry import dependents
 
     for key in keys:
         entry_of(registry, key)
@@ -194,12 +176,6 @@ def _remove(registry: Path, keys: Sequence[str], *, force: bool) -> None:
             "not load without it. Remove them as well, or add `--force`",
             exit_code=1,
         )
-    for key in keys:
-        room = size_of(registry / key)
-        try:
-            remove(registry, key)
-        except OSError as fault:
-            raise Refused(f"`{key}` cannot be removed: {fault.strerror}: {fault.filename}") from fault
-        say(f"removed {key}, {size(room)}")
+    remove_all(registry, keys)
     for other in broken:
         complain(f"note: `{other}` no longer loads: its base is gone")

@@ -20,15 +20,14 @@ from harmony_compiler.graph.values import Duration, Percent, Ref
 from harmony_compiler.store.files import content_hash
 from harmony_compiler.store.graders import (
     FILES,
+    GRADERS,
     SavedGrader,
     add,
-    grader_at,
-    grader_keys,
     keep_files,
 )
 from harmony_compiler.store.modules import with_modules
 from harmony_compiler.store.registry import MANIFEST
-from harmony_compiler.store.settling import KeyTakenError
+from harmony_compiler.store.shelves import KeyTakenError
 from harmony_grammar.records import replace
 
 TONE = """\
@@ -133,7 +132,7 @@ def test_also_of_the_type_that_it_reads(graders: Path) -> None:
 
 
 def test_what_is_known_of_its_scores(graders: Path) -> None:
-    held = grader_at(graders, "politeness")
+    held = GRADERS.at(graders, "politeness")
     assert held is not None
     assert held.scores == (0.0, 2.0)
     assert codes(check(using('clamp(registry("politeness"), 2, 3)'), graders)) == ["E0607"]
@@ -145,7 +144,7 @@ def test_what_is_known_of_its_scores(graders: Path) -> None:
     assert codes(check(using('clamp(registry("up") { on_failure = "zero" }, 0, 1)'), graders)) == []
     unbounded = publish(graders, "long", "long", "grader long = -words(completion)\n")
     assert unbounded.scores == (float("-inf"), 0.0)
-    assert grader_at(graders, "long") == unbounded
+    assert GRADERS.at(graders, "long") == unbounded
 
 
 @pytest.mark.parametrize(
@@ -235,9 +234,9 @@ def test_names_and_places_are_those_of_the_recipe(graders: Path) -> None:
 
 def test_a_grader_that_is_made_of_published_ones_is_published_whole(graders: Path) -> None:
     publish(graders, "both", "both", 'grader both = mean(registry("politeness"), contains("dear"))\n')
-    held = grader_at(graders, "both")
+    held = GRADERS.at(graders, "both")
     assert held is not None
-    assert held.needs == grader_at(graders, "politeness").needs  # type: ignore[union-attr]
+    assert held.needs == GRADERS.at(graders, "politeness").needs  # type: ignore[union-attr]
     before = meaning(in_place(using('registry("both")'), graders), graders)
     publish(graders, "politeness", "kind", replace=True)
     assert meaning(in_place(using('registry("both")'), graders), graders) == before
@@ -302,7 +301,7 @@ def test_any_grader_comes_back_from_the_registry(
     graders = tmp_path_factory.mktemp("home") / "graders"
     held = SavedGrader("g", "", "r", "r.recipe", CREATED, "0", (0.0, 1.0), (), {}, made.to_json())
     add(graders, "g", held)
-    assert grader_at(graders, "g") == held
+    assert GRADERS.at(graders, "g") == held
     policy = f'{{ on_failure = "{on_failure}" }}' if on_failure else ""
     used = graph_of(using(f'registry("g") {policy} + 0.5 * contains("a")'))
     whole = spliced(used, graders)
@@ -362,7 +361,7 @@ def test_python_files_are_copied_with_the_modules_beside_them(folder: Path, grad
     publish_python(graders, "score", theirs / "score.py")
     assert function_of(graders, "score") != copy
     assert copy.is_file(), "a run that has started still imports it"
-    assert grader_keys(graders) == ["politeness", "score"]
+    assert GRADERS.keys(graders) == ["politeness", "score"]
 
 
 def test_the_same_file_elsewhere_is_the_same_grader(folder: Path, graders: Path) -> None:
@@ -387,10 +386,10 @@ def test_a_copy_that_was_damaged(damage: str, folder: Path, graders: Path) -> No
 def test_a_path_in_a_manifest_that_leads_out(folder: Path, graders: Path) -> None:
     publish_python(graders, "score", folder / "graders.py")
     manifest = graders / "score" / MANIFEST
-    (name,) = (n for n in grader_at(graders, "score").files if n.endswith("graders.py"))  # type: ignore[union-attr]
+    (name,) = (n for n in GRADERS.at(graders, "score").files if n.endswith("graders.py"))  # type: ignore[union-attr]
     manifest.write_text(manifest.read_text().replace(name, "../../graders.py"), encoding="utf-8")
     with pytest.raises(ValueError, match="no manifest"):
-        grader_at(graders, "score")
+        GRADERS.at(graders, "score")
 
 
 def test_a_key_holds_one_grader(graders: Path) -> None:

@@ -13,7 +13,7 @@ from dsl_support import Harmonyc, Write
 
 from harmony_compiler.graph.identity import training_digest
 from harmony_compiler.store import datasets as store
-from harmony_compiler.store.datasets import dataset_at, dataset_keys
+from harmony_compiler.store.datasets import DATASETS
 from harmony_compiler.store.files import content_hash
 from harmony_dsl import compile as compile_
 
@@ -94,7 +94,7 @@ def test_faulty_rows_are_shown_and_nothing_is_registered(
     assert "error[E0506" in told.err
     assert "a.jsonl:4:1" in told.err
     assert told.err.endswith("harmonyc: nothing is registered: 2 rows are faulty\n")
-    assert dataset_keys(datasets) == []
+    assert DATASETS.keys(datasets) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_is_refused(
     told = harmonyc("datasets", *words)
     assert said in told.err
     assert told.code == code
-    assert dataset_keys(house.parent / "home" / "datasets") == ["sums"]
+    assert DATASETS.keys(house.parent / "home" / "datasets") == ["sums"]
 
 
 def test_a_key_that_is_taken(harmonyc: Harmonyc, house: Path, datasets: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_key_that_is_taken(harmonyc: Harmonyc, house: Path, datasets: Path) ->
     told = harmonyc("datasets", "add", "sums", other)
     assert (told.code, "add `--replace`" in told.err) == (1, True)
     assert harmonyc("datasets", "add", "sums", other, "--replace").code == 0
-    held = dataset_at(datasets, "sums")
+    held = DATASETS.at(datasets, "sums")
     assert held is not None and list(held.files) == ["b.jsonl"]
     assert [folder.name for folder in datasets.iterdir()] == ["sums"]
 
@@ -178,7 +178,7 @@ def test_many_who_add_at_once_never_mix(house: Path, datasets: Path) -> None:
         for file in files
     ]
     assert [process.wait() for process in started] == [0] * 4
-    held = dataset_at(datasets, "sums")
+    held = DATASETS.at(datasets, "sums")
     assert held is not None
     ((name, hash_),) = held.files.items()
     assert content_hash(str(datasets / "sums" / name)) == hash_ == content_hash(str(house / name))
@@ -195,7 +195,7 @@ def test_a_dataset_that_goes_while_it_is_looked_at(
         looked.append(key)
         return root / key / "gone.json" if len(looked) == 1 else None
 
-    monkeypatch.setattr(store, "manifest_of", gone)
+    monkeypatch.setattr(DATASETS, "manifest", gone)
     file = Path(rows(house / "1.jsonl", 1, 2))
     held = store.add(datasets, "sums", [file], "jsonl", rows=2, created="", replace=True)
     assert [*held.files] == ["1.jsonl"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dsl_support import Harmonyc
 
-from harmony_compiler.store.graders import grader_at, grader_keys
+from harmony_compiler.store.graders import GRADERS
 
 TONE = """\
 recipe tone
@@ -78,7 +78,7 @@ def test_what_is_added_is_listed_shown_and_removed(harmonyc: Harmonyc, graders: 
         [0.0, 1.0],
         [["answer", "json"]],
     )
-    assert harmonyc("graders", "rm", "right", "politeness").out == "removed right\nremoved politeness\n"
+    assert harmonyc("graders", "rm", "right", "politeness").out == "removed right, 1.1 kB\nremoved politeness, 3.5 kB\n"
     assert list(graders.iterdir()) == []
 
 
@@ -90,7 +90,7 @@ def test_the_only_grader_needs_no_name(harmonyc: Harmonyc, house: Path, graders:
     assert (told.code, "declares no grader" in told.err) == (1, True)
     told = harmonyc("graders", "add", "two", "tone.recipe")
     assert (told.code, "declares kind, polite, right; name one of them" in told.err) == (1, True)
-    assert grader_keys(graders) == ["one"]
+    assert GRADERS.keys(graders) == ["one"]
 
 
 def test_inputs_are_set_when_it_is_published(harmonyc: Harmonyc, graders: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_is_refused(
     told = harmonyc("graders", *words)
     assert said in told.err
     assert told.code == code
-    assert grader_keys(graders) == ["kind"]
+    assert GRADERS.keys(graders) == ["kind"]
 
 
 def test_a_key_that_is_taken(harmonyc: Harmonyc, graders: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_key_that_is_taken(harmonyc: Harmonyc, graders: Path) -> None:
     told = harmonyc("graders", "add", "kind", "tone.recipe", "right")
     assert (told.code, "add `--replace`" in told.err) == (1, True)
     assert harmonyc("graders", "add", "kind", "tone.recipe", "right", "--replace").code == 0
-    held = grader_at(graders, "kind")
+    held = GRADERS.at(graders, "kind")
     assert held is not None and held.grader == "right"
     assert [folder.name for folder in graders.iterdir()] == ["kind"]
 
@@ -173,7 +173,7 @@ def test_python_travels_with_it(harmonyc: Harmonyc, house: Path, graders: Path) 
     told = harmonyc("graders", "add", "brief", "py.recipe")
     assert (told.code, told.err) == (0, "")
     (house / "score.py").unlink()
-    held = grader_at(graders, "brief")
+    held = GRADERS.at(graders, "brief")
     assert held is not None
     assert sorted(Path(name).name for name in held.files) == ["limits.py", "score.py"]
     (house / "limits.py").write_text("WORDS = (\n", encoding="utf-8")
@@ -212,6 +212,6 @@ def test_many_who_add_at_once_never_mix(house: Path, graders: Path) -> None:
         for name in names
     ]
     assert [process.wait() for process in started] == [0] * 3
-    held = grader_at(graders, "g")
+    held = GRADERS.at(graders, "g")
     assert held is not None and held.grader in names
     assert [folder.name for folder in graders.iterdir()] == ["g"]

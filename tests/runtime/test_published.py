@@ -13,7 +13,7 @@ from harmony_compiler.compile import compile_recipe
 from harmony_compiler.graph.graders import RegistryGrader
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.store.graders import SavedGrader, add
-from harmony_compiler.store.settling import remove
+from harmony_compiler.store.registry import remove
 from harmony_grammar.source import Source
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.published import with_published

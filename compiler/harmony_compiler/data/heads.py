@@ -35,7 +35,7 @@ from harmony_compiler.graph.datasets import (
 )
 from harmony_compiler.graph.types import JSON, PATH, Type
 from harmony_compiler.naming.near import nearest
-from harmony_compiler.store.datasets import dataset_keys, manifest_of, read_dataset
+from harmony_compiler.store.datasets import DATASETS
 from harmony_compiler.store.files import GZIP
 from harmony_compiler.store.lock import LARGEST, NO_LOCK, Lock, LockedDataset, hub_key, read_lock
 from harmony_compiler.store.registry import LARGEST as MANIFEST_LIMIT
@@ -188,15 +188,15 @@ class Heads:
         return self._read[known]
 
     def _registered(self, key: Value, datasets: Path) -> Head:
-        manifest = manifest_of(datasets, key.data)
+        manifest = DATASETS.manifest(datasets, key.data)
         if manifest is None:
-            near = nearest(key.data, dataset_keys(datasets))
+            near = nearest(key.data, DATASETS.keys(datasets))
             fixes = near.quoted().fixes(key.span)
             finding = UnknownDataset(span=key.span, key=key.data, suggestion=near.name, fixes=fixes)
             self.findings.append(finding)
             return FAULTY
         try:
-            held = read_dataset(self._files.head(manifest, MANIFEST_LIMIT))
+            held = DATASETS.read(self._files.head(manifest, MANIFEST_LIMIT))
         except (OSError, ValueError) as fault:
             reason = (getattr(fault, "strerror", None) or str(fault)).lower()
             self.findings.append(UnreadableFile(span=key.span, path=str(manifest), reason=reason))

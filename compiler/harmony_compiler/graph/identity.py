@@ -24,7 +24,7 @@ from harmony_compiler.graph.models import LocalModel, RegistryModel
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, tag_of
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.adapters import base_elsewhere
-from harmony_compiler.store.datasets import dataset_at
+from harmony_compiler.store.datasets import DATASETS
 from harmony_grammar.records import Record
 
 Content = Callable[[str], str]
@@ -143,7 +143,7 @@ def _tree(node: Node, content: Content, registry: Path) -> dict[str, Any]:
 
 def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:
     """What a key of the registry of datasets stands for."""
-    held = dataset_at(datasets, key)
+    held = DATASETS.at(datasets, key)
     if held is None:
         raise FileNotFoundError(errno.ENOENT, "no dataset is registered there", str(datasets / key))
     return {"format": held.format, "content": [content(str(datasets / key / name)) for name in held.files]}

@@ -15,7 +15,7 @@ from harmony_compiler.graph.graph import Graph, Origin
 from harmony_compiler.graph.identity import ref_of
 from harmony_compiler.graph.node import Constructor, Node, schema
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.store.graders import FILES, damaged_file, grader_at, grader_keys
+from harmony_compiler.store.graders import FILES, GRADERS, damaged_file
 from harmony_grammar.records import replace
 
 C = TypeVar("C", bound=Constructor)
@@ -146,9 +146,9 @@ def _published(graders: Path, key: str) -> Graph:
     Raises:
         OSError, ValueError: there is none, or it was damaged.
     """
-    held = grader_at(graders, key)
+    held = GRADERS.at(graders, key)
     if held is None:
-        known = ", ".join(grader_keys(graders))
+        known = ", ".join(GRADERS.keys(graders))
         raise ValueError(f"nothing was published under that key, and its keys are {known or 'none'}")
     if (file := damaged_file(graders, held)) is not None:
         raise ValueError(f"its file {file} is gone, or not as it was published")

@@ -55,15 +55,15 @@ def published(made: Sequence[Made], graders: Path | None, files: Files) -> Publi
 
 
 def _contract(item: Made, graders: Path, files: Files) -> Contract | Diagnostic:
-    from harmony_compiler.store.graders import grader_keys, manifest_of, read_grader  # few recipes need it
+    from harmony_compiler.store.graders import GRADERS  # few recipes need it
 
     key, span = item.values["key"], item.given["key"].span
-    manifest = manifest_of(graders, key)
+    manifest = GRADERS.manifest(graders, key)
     if manifest is None:
-        near = nearest(key, grader_keys(graders))
+        near = nearest(key, GRADERS.keys(graders))
         return UnpublishedGrader(span=span, key=key, suggestion=near.name, fixes=near.quoted().fixes(span))
     try:
-        held = read_grader(files.head(manifest, LARGEST))
+        held = GRADERS.read(files.head(manifest, LARGEST))
     except (OSError, ValueError) as fault:
         reason = (getattr(fault, "strerror", None) or str(fault)).lower()
         return UnreadableFile(span=span, path=str(manifest), reason=reason)

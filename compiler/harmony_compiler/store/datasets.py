@@ -7,8 +7,6 @@
   "rows": 7473,
   "created": "2026-01-31T12:00:00+00:00"
 }
-
-A folder without a manifest is no entry. Names that begin with a dot are no keys: what is being written.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.store.files import content_hash
-from harmony_compiler.store.registry import KEY, LARGEST, MANIFEST
-from harmony_compiler.store.settling import settle
+from harmony_compiler.store.registry import MANIFEST
+from harmony_compiler.store.shelves import Shelf
 from harmony_grammar.records import Record, as_data
 
 FORMAT_VERSION = 1
@@ -63,31 +61,7 @@ def read_dataset(data: bytes) -> SavedDataset:
     return found
 
 
-def manifest_of(root: Path, key: str) -> Path | None:
-    """Where the manifest of a key stands; None where it holds no dataset. `root` is the registry's folder."""
-    manifest = root / key / MANIFEST
-    return manifest if KEY.fullmatch(key) and manifest.is_file() else None
-
-
-def dataset_at(root: Path, key: str) -> SavedDataset | None:
-    """What a key holds, or None.
-
-    Raises:
-        ValueError: its manifest is none.
-        OSError: it cannot be read.
-    """
-    manifest = manifest_of(root, key)
-    if manifest is None:
-        return None
-    with manifest.open("rb") as stream:
-        return read_dataset(stream.read(LARGEST))
-
-
-def dataset_keys(root: Path) -> list[str]:
-    """Every key that holds a dataset, in order."""
-    if not root.is_dir():
-        return []
-    return sorted(folder.name for folder in root.iterdir() if manifest_of(root, folder.name))
+DATASETS = Shelf("dataset", read_dataset, SavedDataset.same_rows)
 
 
 def add(
@@ -106,24 +80,20 @@ def add(
         KeyTakenError: the key holds another dataset.
         OSError: the disk would not have it.
     """
-    from shutil import copyfile, rmtree  # a check only reads
-    from uuid import uuid4
+    from shutil import copyfile  # a check only reads
 
-    root.mkdir(parents=True, exist_ok=True)
-    fresh = root / f".unfinished-{uuid4().hex}"
-    fresh.mkdir()
-    try:
+    def write(folder: Path) -> SavedDataset:
         names = list(_names(files))
         for file, name in zip(files, names, strict=True):
-            copyfile(file, fresh / name)
-        hashes = {name: content_hash(str(fresh / name)) for name in names}
+            copyfile(file, folder / name)
+        hashes = {name: content_hash(str(folder / name)) for name in names}
         made = SavedDataset(format_, hashes, rows, created)
         data = {"format_version": FORMAT_VERSION, **as_data(made)}
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-        (fresh / MANIFEST).write_text(text, encoding="utf-8")
-        return settle(root, key, fresh, made, held=dataset_at, same=SavedDataset.same_rows, replace=replace)
-    finally:
-        rmtree(fresh, ignore_errors=True)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        return made
+
+    return DATASETS.put(root, key, write, replace=replace)
 
 
 def _names(files: Sequence[Path]) -> Iterator[str]:

@@ -25,8 +25,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harmony_compiler.store.files import file_hash
-from harmony_compiler.store.registry import KEY, LARGEST, MANIFEST
-from harmony_compiler.store.settling import settle
+from harmony_compiler.store.registry import MANIFEST
+from harmony_compiler.store.shelves import Shelf
 from harmony_grammar.records import Record, as_data
 
 FORMAT_VERSION = 1
@@ -90,31 +90,7 @@ def read_grader(data: bytes) -> SavedGrader:
     return found
 
 
-def manifest_of(root: Path, key: str) -> Path | None:
-    """Where the manifest of a key stands; None where it holds no grader. `root` is the registry's folder."""
-    manifest = root / key / MANIFEST
-    return manifest if KEY.fullmatch(key) and manifest.is_file() else None
-
-
-def grader_at(root: Path, key: str) -> SavedGrader | None:
-    """What a key holds, or None.
-
-    Raises:
-        ValueError: its manifest is none.
-        OSError: it cannot be read.
-    """
-    manifest = manifest_of(root, key)
-    if manifest is None:
-        return None
-    with manifest.open("rb") as stream:
-        return read_grader(stream.read(LARGEST))
-
-
-def grader_keys(root: Path) -> list[str]:
-    """Every key that holds a grader, in order."""
-    if not root.is_dir():
-        return []
-    return sorted(folder.name for folder in root.iterdir() if manifest_of(root, folder.name))
+GRADERS = Shelf("grader", read_grader, SavedGrader.same_grader)
 
 
 def damaged_file(root: Path, held: SavedGrader) -> Path | None:
@@ -169,17 +145,13 @@ def add(root: Path, key: str, made: SavedGrader, *, replace: bool = False) -> Sa
         KeyTakenError: the key holds another grader.
         OSError: the disk would not have it.
     """
-    from shutil import rmtree
-    from uuid import uuid4
 
-    fresh = root / f".unfinished-{uuid4().hex}"
-    fresh.mkdir(parents=True)
-    try:
+    def write(folder: Path) -> SavedGrader:
         text = json.dumps(manifest_data(made), indent=2, ensure_ascii=False) + "\n"
-        (fresh / MANIFEST).write_text(text, encoding="utf-8")
-        return settle(root, key, fresh, made, held=grader_at, same=SavedGrader.same_grader, replace=replace)
-    finally:
-        rmtree(fresh, ignore_errors=True)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        return made
+
+    return GRADERS.put(root, key, write, replace=replace)
 
 
 def manifest_data(made: SavedGrader) -> dict[str, Any]:

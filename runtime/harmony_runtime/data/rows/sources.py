@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from harmony_compiler.graph.datasets import FORMATS, Files, HubRows, LiteralRows, RegistryRows, Rows
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.store.datasets import SavedDataset, dataset_at
+from harmony_compiler.store.datasets import DATASETS, SavedDataset
 from harmony_compiler.store.home import home
 from harmony_runtime.data.rows.formats import rows_in
 from harmony_runtime.data.rows.hub import Hub
@@ -109,7 +109,7 @@ def registered(folder: Path, key: str, where: str) -> SavedDataset:
         RunFailed: nothing is, or nobody can read what.
     """
     try:
-        held = dataset_at(folder, key)
+        held = DATASETS.at(folder, key)
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise RunFailed(f"{where}the dataset `{key}` in {folder} cannot be read: {reason}") from fault
