@@ -222,7 +222,8 @@ def _kept(registry: Path, path: Path, files: dict[str, str]) -> str:
     from harmony_compiler.store.modules import with_modules
 
     try:
-        folder, hashes = keep_files(registry, with_modules(path))
+        read = {name: module.read_bytes() for name, module in with_modules(path).items()}
+        folder, hashes = keep_files(registry, read)
     except SyntaxError as fault:
         where = f"{fault.filename}:{fault.lineno}"
         raise Refused(

@@ -328,7 +328,8 @@ def publish_python(graders: Path, key: str, file: Path) -> SavedGrader:
     files: dict[str, str] = {}
 
     def kept(path: Path) -> str:
-        folder, hashes = keep_files(graders, with_modules(path))
+        read = {name: module.read_bytes() for name, module in with_modules(path).items()}
+        folder, hashes = keep_files(graders, read)
         files.update(hashes)
         return f"{folder}/{path.name}"
 

@@ -316,3 +316,23 @@ def test_the_file_counts_by_its_content_and_not_by_its_place(folder: Path) -> No
     assert digest("copied.py:score") == digest("mine.py:score")
     assert digest("changed.py:score") != digest("mine.py:score")
     assert digest("mine.py:other") != digest("mine.py:score")
+
+
+def test_what_the_file_imports_beside_it_counts_too(folder: Path) -> None:
+    def digest(function: str) -> str:
+        return training_digest(graph_of(graded_by(function)), content_hash, folder / "home" / "models")
+
+    (folder / "mine.py").write_text(
+        "import json\nimport near\ndef score(completion): return near.at(completion)\n"
+    )
+    (folder / "near.py").write_text("from far import at\n")
+    (folder / "far.py").write_text("def at(text): return 0\n")
+    (folder / "unrelated.py").write_text("def at(text): return 0\n")
+    before = digest("mine.py:score")
+    (folder / "unrelated.py").write_text("def at(text): return 1\n")
+    assert digest("mine.py:score") == before
+    (folder / "far.py").write_text("def at(text): return 1\n")
+    assert digest("mine.py:score") != before
+    (folder / "far.py").write_text("def at(text) return 1\n")
+    with pytest.raises(ValueError, match=r"far.py:1 is no valid Python: expected ':'"):
+        digest("mine.py:score")

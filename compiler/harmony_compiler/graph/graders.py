@@ -332,7 +332,7 @@ class PythonGrader(Grader):
     cache: bool = field(
         False,
         role="watching",
-        doc="an equal completion is not graded twice, in no run, until the file changes",
+        doc="an equal completion is not graded twice, in no run, until the file or its imports change",
     )
 
 

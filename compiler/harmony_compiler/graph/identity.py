@@ -87,7 +87,8 @@ def meanings(graph: Graph, content: Content, registry: Path) -> Meanings:
     what the folder of datasets beside it holds.
 
     Raises:
-        OSError, ValueError: a registered dataset is not there, or its manifest cannot be read.
+        OSError, ValueError: a registered dataset is not there, or its manifest cannot be read;
+            or what a Python grader imports is no Python.
     """
     known: dict[Ref, str] = {}
     trees: dict[Ref, Any] = {}
@@ -135,10 +136,21 @@ def _tree(node: Node, content: Content, registry: Path) -> dict[str, Any]:
     if isinstance(node, PythonGrader):
         file, _, name = node.function.rpartition(":")
         if Path(file).is_absolute():
-            fields["function"] = {"content": content(file), "name": name}
+            fields["function"] = {**_code(Path(file), content), "name": name}
     if isinstance(node, RegistryRows):
         fields["key"] = _held(node.key, content, registry.parent / "datasets")
     return {**tree, "semantics": node.semantics}
+
+
+def _code(file: Path, content: Content) -> dict[str, Any]:
+    """What a Python file runs: itself, whatever it is called, and the modules beside it that it imports."""
+    from harmony_compiler.store.modules import with_modules  # few recipes need it
+
+    try:
+        _, *modules = with_modules(file).items()
+    except SyntaxError as fault:
+        raise ValueError(f"{fault.filename}:{fault.lineno} is no valid Python: {fault.msg}") from fault
+    return {"content": content(str(file)), "imports": {name: content(str(path)) for name, path in modules}}
 
 
 def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:

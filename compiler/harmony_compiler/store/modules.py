@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def with_modules(file: Path) -> dict[str, bytes]:
-    """The bytes of a Python file and of every module and package beside it that it imports, directly or
-    through others, by path below its folder.
+def with_modules(file: Path) -> dict[str, Path]:
+    """A Python file and every module and package beside it that it imports, directly or through others, by
+    path below its folder; the file is the first.
 
     Raises:
         OSError: one cannot be read.
         SyntaxError: one is no Python.
     """
-    folder, found = file.parent, dict[str, bytes]()
+    folder, found = file.parent, dict[str, Path]()
     waiting = [file]
     while waiting:
         source = waiting.pop()
         name = source.relative_to(folder).as_posix()
         if name in found:
             continue
-        found[name] = source.read_bytes()
-        for module in _imported(ast.parse(found[name], str(source))):
+        found[name] = source
+        for module in _imported(ast.parse(source.read_bytes(), str(source))):
             package = folder / module
             if (package / "__init__.py").is_file():
                 waiting += sorted(package.rglob("*.py"))

@@ -154,7 +154,10 @@ class Walk:
                 self._folder.manifest["parents"].setdefault(node.key, parent_of(entry))
             if isinstance(node, RegistryRows):
                 registered(self._registry.parent / "datasets", node.key, place(graph, ref))
-        found = meanings(graph, content, self._registry)
+        try:
+            found = meanings(graph, content, self._registry)
+        except ValueError as fault:
+            raise RunFailed(str(fault)) from fault
         if any(other != found.identities for other in self._context.gather([found.identities])):
             raise RunFailed(
                 "the processes of this run have different recipes or files before them: give all of them the "
