@@ -96,6 +96,9 @@ def test_a_run_whose_judge_dies_stops_and_goes_on_when_it_is_back(tmp_path: Path
     assert f"`tuned` goes on after step {done} of 200" in told.stdout
     assert [line["step"] for line in lines(metrics)] == list(range(1, 201))
     samples = lines(tmp_path / "out" / "samples.jsonl")
-    assert not any("failed" in str(line["grades"]) for line in samples)
+    # Until the run stopped, some completions may be without a grade: as many as the recipe lets go.
+    failed = [line["step"] for line in samples if "failed" in str(line["grades"])]
+    assert len(failed) <= done * 24 // 10
+    assert all(step <= done for step in failed)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["stages"]["tuned"]["graders"]["clear"]["grades"] == 200 * 24
