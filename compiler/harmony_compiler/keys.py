@@ -9,7 +9,6 @@ from harmony_compiler.findings.graph import KeyTaken, UnknownKey
 from harmony_compiler.graph.identity import identities
 from harmony_compiler.graph.models import RegistryModel
 from harmony_compiler.graph.outputs import Save
-from harmony_compiler.graph.splicing import spliced
 from harmony_compiler.lowering import Lowered
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.store.files import content_hash
@@ -42,6 +41,8 @@ def taken_keys(lowered: Lowered, registry: Path) -> Iterator[Diagnostic]:
 
 def _same_model(lowered: Lowered, save: Save, entry: Entry, registry: Path) -> bool:
     """Whether the key already holds exactly this model. Hashes data files, so only a taken key asks."""
+    from harmony_compiler.graph.splicing import spliced  # few recipes need it
+
     try:
         graph = spliced(lowered.graph, registry.parent / "graders")
         return entry.holds(identities(graph, content_hash, registry)[save.model], save.merge)

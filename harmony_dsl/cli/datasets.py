@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from harmony_dsl.cli.output import Refused, counted, say
 from harmony_dsl.cli.parser import Parser
-from harmony_dsl.cli.registries import check_key, check_usage, held_by, json_text, putting, remove_all
+from harmony_dsl.cli.registries import (
+    check_key,
+    check_usage,
+    configure_registry,
+    held_by,
+    json_text,
+    putting,
+    remove_all,
+)
 from harmony_dsl.cli.tables import size, table
 
 if TYPE_CHECKING:
@@ -24,14 +32,9 @@ _HEAD = ("key", "format", "rows", "size", "added", "files")
 
 
 def configure(parser: Parser) -> None:
-    parser.usage = "harmonyc datasets [list | show KEY | add KEY FILE… | rm KEY…] [options]"
-    parser.add_argument(
-        "action", metavar="ACTION", nargs="?", default="list", help="`list`, `show`, `add` or `rm`"
-    )
-    parser.add_argument("words", metavar="KEY", nargs="*", help="key, with `add` the files behind it")
+    calls = "list | show KEY | add KEY FILE… | rm KEY…"
+    configure_registry(parser, calls, ACTIONS, "key, with `add` the files behind it")
     parser.add_argument("--format", metavar="NAME", help="`add`: how files are read whose names do not tell")
-    parser.add_argument("--replace", action="store_true", help="`add`: in place of what the key holds")
-    parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
 
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:

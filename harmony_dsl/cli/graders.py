@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmony_dsl.cli.output import Refused, complain, say
-from harmony_dsl.cli.parser import Parser, add_recipe_options, read_recipe_options
+from harmony_dsl.cli.parser import RECIPE_OPTIONS, Parser, add_recipe_options, read_recipe_options
 from harmony_dsl.cli.recipes import compile_path, show
-from harmony_dsl.cli.registries import check_key, check_usage, held_by, json_text, putting, remove_all
+from harmony_dsl.cli.registries import (
+    check_key,
+    check_usage,
+    configure_registry,
+    held_by,
+    json_text,
+    putting,
+    remove_all,
+)
 from harmony_dsl.cli.tables import table
 
 if TYPE_CHECKING:
@@ -28,15 +36,8 @@ _HEAD = ("key", "needs", "scores", "published", "by", "what")
 
 
 def configure(parser: Parser) -> None:
-    parser.usage = "harmonyc graders [list | show KEY | add KEY FILE [GRADER] | rm KEY…] [options]"
-    parser.add_argument(
-        "action", metavar="ACTION", nargs="?", default="list", help="`list`, `show`, `add` or `rm`"
-    )
-    parser.add_argument(
-        "words", metavar="KEY", nargs="*", help="key; with `add` a recipe, and which of its graders"
-    )
-    parser.add_argument("--replace", action="store_true", help="`add`: in place of what the key holds")
-    parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
+    calls = "list | show KEY | add KEY FILE [GRADER] | rm KEY…"
+    configure_registry(parser, calls, ACTIONS, "key; with `add` a recipe, and which of its graders")
     add_recipe_options(parser)
 
 
@@ -62,8 +63,11 @@ def _check_usage(parser: Parser, options: Namespace) -> None:
     check_usage(parser, "graders", options, ACTIONS)
     if options.action == "add" and len(options.words) not in (2, 3):
         parser.error("`add` takes a key, a recipe, and the grader's name where the recipe has several")
-    if options.replace and options.action != "add":
-        parser.error("`--replace` belongs to `add`")
+    if options.action != "add":
+        for name in ("replace", *RECIPE_OPTIONS):
+            if getattr(options, name) != parser.get_default(name):
+                option = "set" if name == "settings" else name.replace("_", "-")
+                parser.error(f"`--{option}` belongs to `add`")
 
 
 # --- list, show -----------------------------------------------------------------------------------------
@@ -129,9 +133,9 @@ def _scores(held: SavedGrader) -> str:
 
 
 def _data(registry: Path, key: str, held: SavedGrader) -> dict[str, Any]:
-    from harmony_compiler.store.graders import manifest_data
+    from harmony_compiler.store.graders import GRADERS
 
-    return {"key": key, **manifest_data(held), "path": str(registry / key)}
+    return {"key": key, **GRADERS.told(held), "path": str(registry / key)}
 
 
 # --- add ------------------------------------------------------------------------------------------------
@@ -223,12 +227,16 @@ def _kept(registry: Path, path: Path, files: dict[str, str]) -> str:
 
     try:
         read = {name: module.read_bytes() for name, module in with_modules(path).items()}
-        folder, hashes = keep_files(registry, read)
     except SyntaxError as fault:
         where = f"{fault.filename}:{fault.lineno}"
         raise Refused(
             f"{path} cannot be copied: {where} is no valid Python: {fault.msg}", exit_code=1
         ) from fault
+    except OSError as fault:
+        raise Refused(
+            f"{path} cannot be copied: {fault.filename} cannot be read: {fault.strerror}", exit_code=1
+        ) from fault
+    folder, hashes = keep_files(registry, read)
     files |= hashes
     return f"{folder}/{path.name}"
 

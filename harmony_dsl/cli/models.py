@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmony_dsl.cli.output import Refused, complain, counted, say
 from harmony_dsl.cli.parser import Parser
-from harmony_dsl.cli.registries import check_usage, json_text, missing, remove_all
+from harmony_dsl.cli.registries import check_usage, configure_registry, json_text, missing, remove_all
 from harmony_dsl.cli.tables import size, table
 
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ _MARGIN = 10
 
 
 def configure(parser: Parser) -> None:
-    parser.usage = "harmonyc models [list | show KEY | rm KEY…] [options]"
-    parser.add_argument("action", metavar="ACTION", nargs="?", default="list", help="`list`, `show` or `rm`")
-    parser.add_argument("words", metavar="KEY", nargs="*", help="key under which a recipe saved a model")
-    parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
+    calls = "list | show KEY | rm KEY…"
+    configure_registry(parser, calls, ACTIONS, "key under which a recipe saved a model")
     parser.add_argument("--force", action="store_true", help="`rm`: also the bases of other keys' adapters")
 
 

@@ -75,6 +75,10 @@ def _columns() -> int:
         return 80
 
 
+RECIPE_OPTIONS = ("settings", "inputs", "num_processes", "num_machines", "shard")
+"""What `add_recipe_options` adds, as they are called where they have been read."""
+
+
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """`--set`, `--inputs` and the launch: all commands with a recipe take the same."""
     parser.add_argument(

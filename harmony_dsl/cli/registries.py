@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def configure_registry(parser: Parser, calls: str, actions: tuple[str, ...], keys: str) -> None:
+    """The words and options that all registries have; `calls` show how to call the command, `keys` says what
+    stands behind an action."""
+    *most, last = (f"`{action}`" for action in actions)
+    parser.usage = f"{parser.prog} [{calls}] [options]"
+    parser.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", help=f"{', '.join(most)} or {last}"
+    )
+    parser.add_argument("words", metavar="KEY", nargs="*", help=keys)
+    if "add" in actions:
+        parser.add_argument("--replace", action="store_true", help="`add`: in place of what the key holds")
+    parser.add_argument("--json", action="store_true", help="`list`, `show`: as JSON")
+
+
 def check_usage(parser: Parser, command: str, options: Namespace, actions: tuple[str, ...]) -> None:
     """Whether the words and options that all registries have are those of the action."""
     action, words = options.action, options.words

@@ -347,18 +347,22 @@ def function_of(graders: Path, key: str) -> Path:
 def test_python_files_are_copied_with_the_modules_beside_them(folder: Path, graders: Path) -> None:
     theirs = folder / "theirs"
     (theirs / "tools").mkdir(parents=True)
-    (theirs / "score.py").write_text("import os, helper\nfrom tools.text import clean\n", encoding="utf-8")
+    (theirs / "score.py").write_text(
+        "import os, helper, bare.deep\nfrom tools.text import clean\n", encoding="utf-8"
+    )
     (theirs / "helper.py").write_text("import score\n", encoding="utf-8")
     (theirs / "unused.py").write_text("", encoding="utf-8")
     for name in ("__init__.py", "text.py"):
         (theirs / "tools" / name).write_text("from . import text\n", encoding="utf-8")
+    (theirs / "bare" / "dir.py").mkdir(parents=True)
+    (theirs / "bare" / "deep.py").write_text("", encoding="utf-8")
     held = publish_python(graders, "score", theirs / "score.py")
     names = sorted(name.partition("/")[2] for name in held.files)
-    assert names == ["helper.py", "score.py", "tools/__init__.py", "tools/text.py"]
+    assert names == ["bare/deep.py", "helper.py", "score.py", "tools/__init__.py", "tools/text.py"]
     (theirs / "score.py").write_text("changed = 1\n", encoding="utf-8")
     copy = function_of(graders, "score")
     assert copy.is_relative_to(graders / FILES)
-    assert copy.read_text(encoding="utf-8").startswith("import os, helper")
+    assert copy.read_text(encoding="utf-8").startswith("import os, helper, bare.deep")
     publish_python(graders, "score", theirs / "score.py")
     assert function_of(graders, "score") != copy
     assert copy.is_file(), "a run that has started still imports it"

@@ -113,6 +113,8 @@ def test_inputs_are_set_when_it_is_published(harmonyc: Harmonyc, graders: Path) 
         (("show", "kin"), "has no grader `kin`; did you mean `kind`?; it has kind", 1),
         (("rm", "kind", "no"), "has no grader `no`", 1),
         (("list", "--replace"), "`--replace` belongs to `add`", 2),
+        (("list", "--set", "word=x"), "`--set` belongs to `add`", 2),
+        (("show", "kind", "--num-processes", "2"), "`--num-processes` belongs to `add`", 2),
         (("rm", "kind", "--json"), "`--json` belongs to `list` and `show`", 2),
     ],
 )

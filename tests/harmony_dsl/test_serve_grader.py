@@ -171,6 +171,20 @@ def test_a_function_in_a_thread_may_do_the_same(tmp_path: Path) -> None:
         ]
 
 
+def test_what_it_imports_beside_it_is_a_part_of_its_version(tmp_path: Path) -> None:
+    def version() -> Any:
+        opener = build_opener(ProxyHandler({}))
+        with serving(tmp_path / "mine.py", "score") as server, opener.open(f"{server.url}/info") as answer:
+            return json.load(answer)["version"]
+
+    (tmp_path / "mine.py").write_text("from near import score\n")
+    (tmp_path / "near.py").write_text("def score(completion): return 0\n")
+    before = version()
+    assert version() == before
+    (tmp_path / "near.py").write_text("def score(completion): return 1\n")
+    assert version() != before
+
+
 def test_samples_that_come_together_make_batches(file: Path) -> None:
     with serving(file, "batches") as server:
         assert server.score(*"abcd") == [{"score": 3.0}] * 3 + [{"score": 1.0}]

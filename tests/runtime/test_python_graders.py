@@ -523,10 +523,6 @@ def test_what_the_decorator_refuses() -> None:
         grader(batched=True, batch=0)
 
 
-def test_equal_files_have_equal_versions(tmp_path: Path) -> None:
-    async def version(asked: PythonGrader) -> str:
-        return asked.version
-
-    one, again = (hosted(node_of(tmp_path, CLASS), version) for _ in range(2))
-    assert one == again != hosted(node_of(tmp_path, CLASS + "#"), version)
-    assert PythonGrader(node_of(tmp_path, CLASS, cache=True), Bench(graph_of({}))).keeps
+def test_grades_are_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
+    for cache in (False, True):
+        assert PythonGrader(node_of(tmp_path, CLASS, cache=cache), Bench(graph_of({}))).keeps is cache

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from harmony_compiler.store.registry import MANIFEST
 from harmony_compiler.store.shelves import Shelf
 from harmony_grammar.records import Record, as_data
 
-FORMAT_VERSION = 1
 FORMATS = ("jsonl", "json", "csv", "parquet")
 """The formats of files, by the constructors that read them."""
 
@@ -40,28 +38,14 @@ class SavedDataset(Record):
         return self.format == other.format and list(self.files.values()) == list(other.files.values())
 
 
-def read_dataset(data: bytes) -> SavedDataset:
-    """A manifest from the bytes of its file.
-
-    Raises:
-        ValueError: it is none, or of another version; the message says why.
-    """
-    try:
-        read: Any = json.loads(data)
-        if read["format_version"] != FORMAT_VERSION:
-            raise ValueError("another version of Harmony wrote it")
-        files = {str(name): str(hash_) for name, hash_ in read["files"].items()}
-        found = SavedDataset(str(read["format"]), files, int(read["rows"]), str(read["created"]))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise ValueError("it is not JSON") from fault
-    except (AttributeError, TypeError, KeyError) as fault:
-        raise ValueError("it is no manifest of a dataset") from fault
-    if found.format not in FORMATS or not files or any(Path(name).name != name for name in files):
-        raise ValueError("it is no manifest of a dataset")
-    return found
+def _made(read: Any) -> SavedDataset | None:
+    files = {str(name): str(hash_) for name, hash_ in read["files"].items()}
+    found = SavedDataset(str(read["format"]), files, int(read["rows"]), str(read["created"]))
+    inside = all(Path(name).name == name for name in files)
+    return found if found.format in FORMATS and files and inside else None
 
 
-DATASETS = Shelf("dataset", read_dataset, SavedDataset.same_rows)
+DATASETS = Shelf("dataset", made=_made, told=as_data, same=SavedDataset.same_rows)
 
 
 def add(
@@ -87,11 +71,7 @@ def add(
         for file, name in zip(files, names, strict=True):
             copyfile(file, folder / name)
         hashes = {name: content_hash(str(folder / name)) for name in names}
-        made = SavedDataset(format_, hashes, rows, created)
-        data = {"format_version": FORMAT_VERSION, **as_data(made)}
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
-        return made
+        return SavedDataset(format_, hashes, rows, created)
 
     return DATASETS.put(root, key, write, replace=replace)
 

@@ -18,18 +18,14 @@ there when a key is replaced or removed: runs that have started go on with them.
 from __future__ import annotations
 
 import errno
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harmony_compiler.store.files import file_hash
-from harmony_compiler.store.registry import MANIFEST
 from harmony_compiler.store.shelves import Shelf
 from harmony_grammar.records import Record, as_data
-
-FORMAT_VERSION = 1
 
 FILES = ".files"
 """Where the Python files stand: no key begins with a dot."""
@@ -61,36 +57,25 @@ class SavedGrader(Record):
         return (self.graph["nodes"], self.files) == (other.graph["nodes"], other.files)
 
 
-def read_grader(data: bytes) -> SavedGrader:
-    """A manifest from the bytes of its file.
-
-    Raises:
-        ValueError: it is none, or of another version; the message says why.
-    """
-    try:
-        read: Any = json.loads(data)
-        if read["format_version"] != FORMAT_VERSION:
-            raise ValueError("another version of Harmony wrote it")
-        low, high = read["scores"]
-        texts = {name: str(read[name]) for name in ("grader", "doc", "recipe", "file", "created", "harmony")}
-        found = SavedGrader(
-            **texts,
-            scores=(-math.inf if low is None else float(low), math.inf if high is None else float(high)),
-            needs=tuple((str(key), str(type_)) for key, type_ in read["needs"]),
-            files={str(name): str(hash_) for name, hash_ in read["files"].items()},
-            graph=dict(read["graph"]),
-        )
-        whole = isinstance(found.graph["nodes"], dict) and len(found.graph["outputs"]) == 1
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise ValueError("it is not JSON") from fault
-    except (AttributeError, TypeError, KeyError) as fault:
-        raise ValueError("it is no manifest of a grader") from fault
-    if not whole or not all(_stays_inside(name) for name in found.files):
-        raise ValueError("it is no manifest of a grader")
-    return found
+def _made(read: Any) -> SavedGrader | None:
+    low, high = read["scores"]
+    texts = {name: str(read[name]) for name in ("grader", "doc", "recipe", "file", "created", "harmony")}
+    found = SavedGrader(
+        **texts,
+        scores=(-math.inf if low is None else float(low), math.inf if high is None else float(high)),
+        needs=tuple((str(key), str(type_)) for key, type_ in read["needs"]),
+        files={str(name): str(hash_) for name, hash_ in read["files"].items()},
+        graph=dict(read["graph"]),
+    )
+    whole = isinstance(found.graph["nodes"], dict) and len(found.graph["outputs"]) == 1
+    return found if whole and all(map(_stays_inside, found.files)) else None
 
 
-GRADERS = Shelf("grader", read_grader, SavedGrader.same_grader)
+def _told(grader: SavedGrader) -> dict[str, Any]:
+    return {**as_data(grader), "scores": [score if math.isfinite(score) else None for score in grader.scores]}
+
+
+GRADERS = Shelf("grader", made=_made, told=_told, same=SavedGrader.same_grader)
 
 
 def damaged_file(root: Path, held: SavedGrader) -> Path | None:
@@ -145,19 +130,7 @@ def add(root: Path, key: str, made: SavedGrader, *, replace: bool = False) -> Sa
         KeyTakenError: the key holds another grader.
         OSError: the disk would not have it.
     """
-
-    def write(folder: Path) -> SavedGrader:
-        text = json.dumps(manifest_data(made), indent=2, ensure_ascii=False) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
-        return made
-
-    return GRADERS.put(root, key, write, replace=replace)
-
-
-def manifest_data(made: SavedGrader) -> dict[str, Any]:
-    """A manifest as JSON."""
-    bounds = [bound if math.isfinite(bound) else None for bound in made.scores]
-    return {"format_version": FORMAT_VERSION, **as_data(made), "scores": bounds}
+    return GRADERS.put(root, key, lambda _: made, replace=replace)
 
 
 def _stays_inside(name: str) -> bool:

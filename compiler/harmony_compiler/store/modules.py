@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from harmony_compiler.store.files import file_hash
+
 
 def with_modules(file: Path) -> dict[str, Path]:
     """A Python file and every module and package beside it that it imports, directly or through others, by
@@ -26,10 +28,26 @@ def with_modules(file: Path) -> dict[str, Path]:
         for module in _imported(ast.parse(source.read_bytes(), str(source))):
             package = folder / module
             if (package / "__init__.py").is_file():
-                waiting += sorted(package.rglob("*.py"))
+                waiting += _sources(package)
             elif package.with_suffix(".py").is_file():
                 waiting.append(package.with_suffix(".py"))
+            elif package.is_dir():  # a package without that file, which Python takes last
+                waiting += _sources(package)
     return found
+
+
+def code_hash(file: Path) -> str:
+    """A SHA-256 over the names and bytes of all of `with_modules`, and raises what it does."""
+    from hashlib import sha256  # it loads OpenSSL
+
+    whole = sha256()
+    for name, source in with_modules(file).items():
+        whole.update(f"{name}\0{file_hash(source)}\n".encode())
+    return whole.hexdigest()
+
+
+def _sources(package: Path) -> list[Path]:
+    return sorted(source for source in package.rglob("*.py") if source.is_file())
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -6,12 +6,15 @@ A folder without a manifest is no entry. Names that begin with a dot are no keys
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from harmony_compiler.store.registry import KEY, LARGEST, MANIFEST, remove
+
+FORMAT_VERSION = 1
 
 T = TypeVar("T")
 
@@ -23,12 +26,20 @@ class KeyTakenError(Exception):
 class Shelf(Generic[T]):
     """How things of a kind stand in a registry. `root` is everywhere the registry's folder."""
 
-    def __init__(self, kind: str, read: Callable[[bytes], T], same: Callable[[T, T], bool]) -> None:
-        """`read` makes a thing of its manifest's bytes, or raises a ValueError that says why not; of two that
-        are the `same`, the one that was there stays."""
+    def __init__(
+        self,
+        kind: str,
+        *,
+        made: Callable[[Any], T | None],
+        told: Callable[[T], dict[str, Any]],
+        same: Callable[[T, T], bool],
+    ) -> None:
+        """`made` makes a thing of its manifest's JSON, or None where that is none; it may let a lookup or a
+        type fail. `told` is the way back. Of two that are the `same`, the one that was there stays."""
         self.kind = kind
         """As messages call one of them; its plural is the command that looks after them."""
-        self.read = read
+        self.told = told
+        self._made = made
         self._same = same
 
     def manifest(self, root: Path, key: str) -> Path | None:
@@ -55,9 +66,28 @@ class Shelf(Generic[T]):
         with manifest.open("rb") as stream:
             return self.read(stream.read(LARGEST))
 
+    def read(self, data: bytes) -> T:
+        """A thing from the bytes of its manifest.
+
+        Raises:
+            ValueError: it is none, or of another version; the message says why.
+        """
+        try:
+            manifest = json.loads(data)
+            if manifest["format_version"] != FORMAT_VERSION:
+                raise ValueError("another version of Harmony wrote it")
+            made = self._made(manifest)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
+            raise ValueError("it is not JSON") from fault
+        except (AttributeError, TypeError, KeyError) as fault:
+            raise ValueError(f"it is no manifest of a {self.kind}") from fault
+        if made is None:
+            raise ValueError(f"it is no manifest of a {self.kind}")
+        return made
+
     def put(self, root: Path, key: str, write: Callable[[Path], T], *, replace: bool) -> T:
-        """Let a folder be written, and move it to its key, unless the same is there; gives what the key holds
-        then. Who looks at the key meanwhile sees all of it or nothing.
+        """Let a folder be written, add the manifest of what was, and move it to its key, unless the same is
+        there; gives what the key holds then. Who looks at the key meanwhile sees all of it or nothing.
 
         Raises:
             KeyTakenError: the key holds something else, and nobody said to `replace` it.
@@ -69,7 +99,11 @@ class Shelf(Generic[T]):
         fresh = root / f".unfinished-{uuid4().hex}"
         fresh.mkdir(parents=True)
         try:
-            return self._settled(root, key, fresh, write(fresh), replace=replace)
+            made = write(fresh)
+            manifest = {"format_version": FORMAT_VERSION, **self.told(made)}
+            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+            (fresh / MANIFEST).write_text(text, encoding="utf-8")
+            return self._settled(root, key, fresh, made, replace=replace)
         finally:
             rmtree(fresh, ignore_errors=True)
 

@@ -11,11 +11,11 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from harmony_compiler.store.modules import code_hash
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.answered import failure_of, grade_json, grade_of, in_words
 from harmony_runtime.graders.functions import FunctionGrader, metadata_schema
@@ -54,7 +54,10 @@ def serve(file: Path, name: str, listener: socket.socket, workers: int, ready: C
         made, grader = load(str(file), name)
     except Refused as refusal:
         raise RunFailed(str(refusal)) from refusal
-    version = sha256(file.read_bytes()).hexdigest()[:12]
+    try:
+        version = code_hash(file)[:12]
+    except (OSError, SyntaxError) as fault:  # of a module that is imported only later
+        raise RunFailed(f"what {file} imports cannot be read: {fault}") from fault
     not_set_up: list[BaseException] = []
 
     @asynccontextmanager

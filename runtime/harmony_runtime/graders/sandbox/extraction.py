@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 _FENCE = re.compile(r"(?P<blanks>[ \t]*)(?P<marks>`{3,}|~{3,})[ \t]*(?P<label>[\w+-]*)[^`]*")
-_PYTHON = ("python", "python3", "py", "python-repl")
+_PYTHON = ("python", "python3", "py")
 
 
 def code_of(completion: str) -> str:
