@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from benchmarks.bench.cases import LR, PEER, SIZES, START_AIM, START_MUST, START
 from benchmarks.bench.floor import ROWS
 from benchmarks.bench.pairs import PEERS, ROOT, THREADS, peer_version
 from benchmarks.bench.table import Row, Start, start_verdict, tokens, verdict
+from harmony_runtime.cores import cores
 
 PAGE = ROOT / "docs" / "performance.md"
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -147,8 +147,7 @@ def _machine() -> str:
     if Path("/proc/cpuinfo").is_file():
         words = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in words if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, {platform.system()}"
+    return f"{name}, {cores()} cores, {platform.system()}"
 
 
 def _versions() -> str:

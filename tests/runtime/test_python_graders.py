@@ -267,6 +267,8 @@ def score(completion):
     if completion == "memory":
         resource.setrlimit(resource.RLIMIT_AS, (2**31, resource.RLIM_INFINITY))
         return len(bytearray(2**32))
+    if completion == "signal":
+        os.kill(os.getpid(), 40)
     if completion == "stop":
         return next(iter(()))
     return 1
@@ -281,6 +283,7 @@ SHORT = Duration(1, "s")
         ("exit", "SystemExit: 4 (mine.py:9)"),
         ("end", "the worker process ended itself with exit code 3"),
         ("crash", "the worker process was ended by SIGSEGV"),
+        ("signal", "the worker process was ended by signal 40"),
         ("hang", "took longer than 1s"),
         ("print", "took longer than 1s"),
         ("memory", "MemoryError (mine.py:21)"),
@@ -505,6 +508,20 @@ def test_who_says_nothing_has_no_schema(made: Any) -> None:
 
 
 # --- the decorator --------------------------------------------------------------------------------------
+
+
+def test_a_type_that_no_schema_can_say_is_told_at_once(tmp_path: Path) -> None:
+    source = """
+from typing import Literal, TypedDict
+
+class Row(TypedDict):
+    mark: Literal[b"x"]
+
+def score(metadata: Row):
+    return 1
+"""
+    with pytest.raises(RunFailed, match="bytes is not JSON serializable"):
+        faults(node_of(tmp_path, source), "x")
 
 
 def test_a_decorated_function_stays_the_function() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -15,12 +16,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sandbox_support import skip_where_refused
 
 from harmony_runtime.graders.kinds import TryAgain
 from harmony_runtime.graders.sandbox import run as sandbox_run
+from harmony_runtime.graders.sandbox.inside import supervise
 from harmony_runtime.graders.sandbox.isolation import BUBBLEWRAP, NAMESPACES, WEAK, Isolation
 from harmony_runtime.graders.sandbox.limits import Limits
 from harmony_runtime.graders.sandbox.run import Outcome, run
@@ -159,6 +163,37 @@ def test_calls_that_go_round_the_limits_are_refused(sandbox: Isolation, call: st
 
 def test_a_crash_is_a_failed_grade(sandbox: Isolation) -> None:
     assert failed("import os; os.kill(os.getpid(), 11)", sandbox) == "ended by SIGSEGV"
+    assert failed("import os; os.kill(os.getpid(), 40)", sandbox) == "ended by signal 40"
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x85", "\u2028"])
+def test_other_ends_of_lines_are_no_verdict(end: str, any_isolation: Isolation) -> None:
+    assert failed(f"raise ValueError('x' + {end!r} + 'passed')", any_isolation) == "ValueError: x passed"
+
+
+def test_what_a_program_said_just_before_it_ended_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look at the pipes and a look at the program it comes to its end."""
+    (output, printed), (end, ended) = os.pipe(), os.pipe()
+    program = os.fork()
+    if program == 0:
+        os.write(ended, b".")
+        os._exit(0)
+    for writer in (printed, ended):
+        os.close(writer)
+    looked = []
+
+    def look(pipes: list[int], *rest: Any) -> Any:
+        looked.append(pipes)
+        if len(looked) == 1:
+            os.waitid(os.P_PID, program, os.WEXITED | os.WNOWAIT)
+            return [], [], []
+        return select.select([output, end], *rest)
+
+    monkeypatch.setattr(supervise, "select", SimpleNamespace(select=look))
+    job = {"seconds": 60, "output": 100, "isolated": False}
+    assert supervise.watch(job, program, output, end) == "passed"
+    for reader in (output, end):
+        os.close(reader)
 
 
 # --- what it sees ---------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from harmony_runtime.graders.protocol import Grader
 _PATIENCE = 5.0
 """Seconds that abandoned work gets for its clean-up."""
 
-_LONGEST = {"check": 120.0, "set_up": 600.0, "tear_down": 60.0}
-"""Seconds that a grader gets for each of these. A set-up may load a model."""
+_LONGEST = {"check": 600.0, "set_up": 600.0, "tear_down": 60.0}
+"""Seconds that a grader gets for each of these. A file that is imported, or a set-up, may load a model."""
 
 _LOOK = 0.1
 """Seconds after which a thread that waits looks up: a signal may have come, and progress is to be told."""

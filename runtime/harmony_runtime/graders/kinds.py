@@ -49,7 +49,7 @@ class Asked(Grader):
 
     usual_timeout: ClassVar[float] = 60.0
     """Seconds for one try, where the node does not say."""
-    usual_concurrency: ClassVar[int] = 32
+    usual_concurrency: int = 32
     """Samples asked about at the same time, where the node does not say."""
     keeps_time: ClassVar[bool] = False
     """Whether it ends a try itself that takes too long, for instance as waiting in a queue does not count."""

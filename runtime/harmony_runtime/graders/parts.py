@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from harmony_compiler.graph import graders as nodes
 from harmony_compiler.graph.graph import Graph
@@ -58,7 +57,7 @@ class Shared(Grader):
 class InWorker(Asked):
     """A rule that may take long, in a process that can be ended."""
 
-    usual_concurrency: ClassVar[int] = 1_000_000
+    usual_concurrency = 1_000_000
     """How many are computed at the same time the pool decides."""
     keeps_time = True
 

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harmony_compiler.graph.graph import Launch
 from harmony_runtime.chance import seeded_globally
+from harmony_runtime.cores import cores
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.processes.lifelines import Lifelines
 from harmony_runtime.processes.pulse import Pulse
@@ -76,7 +77,7 @@ class Context:
         self._lifelines = Lifelines(self.rank, self.gather) if self.world_size > 1 else None
         if self.device.type == "cpu" and self.world_size > 1 and not os.environ.get("OMP_NUM_THREADS"):
             # Processes that each take all cores get in one another's way.
-            torch.set_num_threads(max(1, _cores() // (launch.world_size // launch.nodes)))
+            torch.set_num_threads(max(1, cores() // (launch.world_size // launch.nodes)))
 
     def prepare(self, model: torch.nn.Module) -> torch.nn.Module:
         """Put a model on the device, and where there are several processes, let them share gradients.
@@ -236,11 +237,6 @@ def _computes_on_cpu(launch: Launch) -> bool:
             exit_code=2,
         )
     return False
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processes(number: int) -> str:

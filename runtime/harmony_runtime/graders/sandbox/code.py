@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harmony_compiler.graph import graders as nodes
+from harmony_runtime.cores import cores
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.graders.kinds import Asked, TryAgain
 from harmony_runtime.graders.protocol import Failure, Grade, Sample, Score
@@ -20,7 +20,6 @@ _PROBE = [("probe", "import json, random, threading; threading.Thread(target=jso
 
 
 class CodePasses(Asked):
-    usual_concurrency = os.cpu_count() or 1
     keeps_time = True
 
     def __init__(self, node: nodes.CodePasses) -> None:
@@ -29,6 +28,7 @@ class CodePasses(Asked):
         self._weak = node.isolation == "weak"
         self._limits = Limits(seconds=node.timeout.seconds)
         self._isolation = WEAK
+        self.usual_concurrency = cores()
 
     async def check(self, rows: Sequence[Mapping[str, Any]]) -> None:
         await self.set_up()

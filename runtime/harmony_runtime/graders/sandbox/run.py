@@ -6,15 +6,14 @@ import asyncio
 import marshal
 import os
 import platform
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harmony_runtime.graders.kinds import TryAgain
 from harmony_runtime.graders.sandbox.isolation import Isolation
@@ -46,9 +45,22 @@ async def run(parts: Sequence[tuple[str, str]], isolation: Isolation, limits: Li
     Raises:
         TryAgain: the sandbox did not start, or did not answer.
     """
-    folder = None if isolation.whole else tempfile.mkdtemp(prefix="harmony-code-")
-    ours, theirs = socket.socketpair()
     try:
+        with nullcontext() if isolation.whole else _folder() as folder:
+            return await _watched(parts, isolation, limits, folder)
+    except OSError as fault:
+        raise TryAgain(f"the sandbox did not start: {fault}") from fault
+
+
+def _folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="harmony-code-", ignore_cleanup_errors=True)
+
+
+async def _watched(
+    parts: Sequence[tuple[str, str]], isolation: Isolation, limits: Limits, folder: str | None
+) -> Outcome:
+    ours, theirs = socket.socketpair()
+    with ours:
         with theirs:
             # asyncio's own way hangs for good where it is cancelled while a process starts.
             process = subprocess.Popen(
@@ -72,12 +84,6 @@ async def run(parts: Sequence[tuple[str, str]], isolation: Isolation, limits: Li
                 ours.close()
                 await _ended(process)
             return _outcome(line or process.stderr.read().decode(errors="replace"))
-    except OSError as fault:
-        raise TryAgain(f"the sandbox did not start: {fault}") from fault
-    finally:
-        ours.close()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _job(
@@ -114,7 +120,7 @@ async def _answer(ours: socket.socket, job: bytes) -> str:
 
 
 def _outcome(said: str) -> Outcome:
-    *_, last = ["it says no reason", *said.strip().splitlines()]
+    last = said.strip().split("\n")[-1] or "it says no reason"
     verdict, _, reason = last.partition(" ")
     if verdict not in ("passed", "failed"):
         raise TryAgain(f"the sandbox did not start: {last}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from harmony_compiler.graph import graders as nodes
 from harmony_compiler.graph.graph import constructor_to_json
+from harmony_runtime.cores import cores
 from harmony_runtime.graders.answered import grade_of_json
 from harmony_runtime.graders.kinds import TryAgain
 from harmony_runtime.graders.protocol import Failure, Grade, Sample
@@ -65,8 +65,7 @@ class Workers:
     def __init__(self, processes: int | None = None) -> None:
         """`processes` are by default one fewer than the cores, at least 1 and at most 4; each is started when
         a question waits for it."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._seats = Seats(processes or max(1, min(4, cores - 1)), 1, Process.start)
+        self._seats = Seats(processes or max(1, min(4, cores() - 1)), 1, Process.start)
         self._nodes: dict[int, nodes.Grader] = {}
 
     async def grade(self, node: nodes.Grader, sample: Sample, seconds: float) -> Grade:
@@ -117,7 +116,9 @@ async def answered(
     except TimeoutError:
         return None
     except (TypeError, ValueError, RecursionError) as fault:
-        return {"grade": {"failed": f"the sample cannot be handed to a worker process: {fault}"}}
+        if "grade" in question:  # another try would end alike
+            return {"grade": {"failed": f"the sample cannot be handed to a worker process: {fault}"}}
+        return {"raised": f"it cannot be handed to a worker process: {fault}"}
 
 
 def grade_told(told: dict[str, Any]) -> Grade:

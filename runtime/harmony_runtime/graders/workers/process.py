@@ -176,9 +176,17 @@ class Process(asyncio.SubprocessProtocol):
         self._gone.set()
 
 
+def _signal_name(number: int) -> str:
+    """`SIGKILL`; one that has no name is told by its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _ending(code: int | None) -> str:
     if code is None or code >= 0:
         return f"ended itself with exit code {code}"
-    name = signal.Signals(-code).name
+    name = _signal_name(-code)
     memory = ": the machine may be short of memory" if name == "SIGKILL" else ""
     return f"was ended by {name}{memory}"

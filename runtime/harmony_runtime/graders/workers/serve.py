@@ -93,16 +93,16 @@ class Desk:
     async def _answer(self, question: dict[str, Any]) -> None:
         try:
             answer = await self._found(question)
+            line = json.dumps({"id": question["id"], **answer}).encode()
+            if len(line) > LONGEST_ANSWER:
+                what = f"answered with {len(line):,} bytes, more than {LONGEST_ANSWER:,}"
+                answer = {"grade": {"failed": what}} if "grade" in question else {"raised": what}
         except Refused as fault:
             answer = {"refused": str(fault)}
         except BaseException as fault:  # `sys.exit()` too is no reason to end here
             number = question.get("grade", question.get("set_up", question.get("tear_down", -1)))
             answer = {"raised": in_file(fault, self._files.get(number, ""))}
-        line = json.dumps({"id": question["id"], **answer}).encode()
-        if len(line) > LONGEST_ANSWER:
-            what = f"answered with {len(line):,} bytes, more than {LONGEST_ANSWER:,}"
-            line = json.dumps({"id": question["id"], "grade": {"failed": what}}).encode()
-        self._answers.write(line + b"\n")
+        self._answers.write(json.dumps({"id": question["id"], **answer}).encode() + b"\n")
         self._answers.flush()
 
     async def _found(self, question: dict[str, Any]) -> dict[str, Any]:

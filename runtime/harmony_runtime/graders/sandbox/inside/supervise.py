@@ -58,8 +58,12 @@ def watch(job: dict[str, Any], program: int, output: int, end: int) -> str | Non
     """The verdict; None where nobody waits for one any more."""
     too_late = time.monotonic() + job["seconds"]
     heard, tail, printed = {LIFELINE, output, end}, b"", 0
+    status: int | None = None
     while True:
-        ready, _, _ = select.select(list(heard), [], [], TICK)
+        # Before the pipes: of a program that has ended, all that it said is in them then.
+        found = reaped(program)
+        status = found if status is None else status
+        ready, _, _ = select.select(list(heard), [], [], TICK if status is None else 0)
         if LIFELINE in ready:
             return None
         if end in ready:
@@ -71,9 +75,7 @@ def watch(job: dict[str, Any], program: int, output: int, end: int) -> str | Non
             tail, printed = (tail + text)[-TAIL:], printed + len(text)
             if not text:
                 heard.remove(output)
-        # Output first: what a program said last says why it ended.
-        status = None if output in ready and text else reaped(program)
-        if status is not None:
+        if status is not None and not (output in ready and text):  # what it said last says why it ended
             return "failed " + reason(job, status, tail)
         if printed > job["output"]:
             return f"failed printed more than {size(job['output'])}"
@@ -118,17 +120,25 @@ def resident() -> int:
 def reason(job: dict[str, Any], status: int, tail: bytes) -> str:
     """Why a program failed that ended by itself."""
     lines = tail.decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    # A line may hold other ends of lines, such as a carriage return.
+    last = next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
     if os.WIFSIGNALED(status):
-        import signal
-
-        name = signal.Signals(os.WTERMSIG(status)).name
+        name = signal_name(os.WTERMSIG(status))
         return f"took longer than {job['seconds']:g} s" if name == "SIGXCPU" else f"ended by {name}"
     if os.WEXITSTATUS(status) == 0 or last.startswith("SystemExit"):
         return "ended before its tests did"
     if last.startswith("MemoryError"):
         return f"used more than {size(job['memory'])} of memory"
     return last[:300] or f"ended with status {os.WEXITSTATUS(status)}"
+
+
+def signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # those of real time have numbers only
+        return f"signal {number}"
 
 
 def size(count: int) -> str:
