@@ -1,8 +1,8 @@
 """What a run tells while it runs, and what it says at its end. No torch here.
 
-The command line and tests implement `Watcher`. A watcher is called between steps, by one process only; a
-`KeyboardInterrupt` that it raises stops the run as Ctrl-C does. `warning` alone may come any time, and from
-another thread: a run that stalls has no other voice.
+The command line and tests implement `Watcher`. A watcher is called by one process only, between steps and,
+for `answering`, within one; a `KeyboardInterrupt` that it raises stops the run as Ctrl-C does. `warning`
+alone may come any time, and from another thread: of a run that stalls, or of a grader.
 """
 
 from __future__ import annotations

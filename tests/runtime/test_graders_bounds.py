@@ -194,6 +194,17 @@ async def told(sample: Sample, before: int) -> Any:
     return Priced(Score(float(len(sample.completion)), "long"), tokens=10)
 
 
+def test_tries_that_gave_nothing_are_paid_by_their_sample(pauses: list[float]) -> None:
+    async def third(sample: Sample, before: int) -> Any:
+        if before < 2 or sample.completion == "never":
+            raise TryAgain("unreadable", tokens=7)
+        return Priced(Score(1.0), tokens=10)
+
+    with panel(Server(third), Contains(text="x", retries=3)) as made:
+        verdicts = made.grade([Sample("a"), Sample("never")])
+    assert [verdict.costs["g"].tokens for verdict in verdicts] == [7 + 7 + 10, 4 * 7]
+
+
 def test_a_grade_that_is_kept_is_not_asked_for_again(tmp_path: Path) -> None:
     kept, first, second = tmp_path / "home" / "grades.sqlite", Server(told), Server(told)
     samples = [Sample("a"), Sample("bb"), Sample("a"), Sample("a", metadata={"k": 1})]

@@ -110,6 +110,10 @@ def test_a_template_without_a_text_is_a_failure(field: str, text: str, reason: s
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        (
+            {"answer": {"properties": {"score": {"pattern": "(a+)+$"}}}},
+            r"the schema of `answer` has the pattern `\(a\+\)\+\$`, which may take for ever",
+        ),
         ({"criteria": "{{ oops"}, "the template of `criteria` cannot be read"),
         ({"template": "{{ oops"}, "the template of `template` cannot be read"),
         (

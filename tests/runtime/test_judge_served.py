@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from math import log
 from typing import Any
@@ -19,6 +20,7 @@ from harmony_compiler.graph.graders import Judge
 from harmony_compiler.graph.models import Endpoint
 from harmony_compiler.graph.values import Ref, Secret
 from harmony_runtime.failures import RunFailed
+from harmony_runtime.graders import endpoint
 from harmony_runtime.graders.judging.served import ServedJudge
 from harmony_runtime.graders.kinds import Priced, TryAgain
 from harmony_runtime.graders.making import Bench
@@ -205,14 +207,14 @@ def test_two_answers_that_cannot_be_read_may_be_mended_by_another_try(server: Ju
 
     async def tried() -> Any:
         await asking.judge.set_up()
-        with pytest.raises(TryAgain, match=UNREAD + "there is no JSON object in it"):
+        with pytest.raises(TryAgain, match=UNREAD + "there is no JSON object in it") as caught:
             await asking.judge.grade(SAMPLE)
+        assert caught.value.tokens == 2 * 42
         grade = await asking.judge.grade(SAMPLE)
         await asking.judge.tear_down()
         return grade
 
-    # No token is spent uncounted: the grade pays for the answers that nobody could read.
-    assert asyncio.run(tried()) == Priced(Score(1.0, "because"), tokens=3 * 42)
+    assert asyncio.run(tried()) == Priced(Score(1.0, "because"), tokens=42)
 
 
 def test_a_score_that_is_no_number(server: JudgeServer) -> None:
@@ -371,6 +373,14 @@ def test_a_wrong_key_is_refused_before_anything_is_loaded_and_never_shown(server
 
 
 @pytest.mark.usefixtures("keys")
+def test_a_key_that_an_error_repeats_is_never_shown(server: JudgeServer) -> None:
+    server.plays(lambda _: {"error": "no quota for sk-very-secret"})
+    outcome = Asking(server.url, KEYED).one()
+    assert isinstance(outcome, TryAgain)
+    assert str(outcome) == 'the server answers with an error: no quota for env("JUDGE_KEY")'
+
+
+@pytest.mark.usefixtures("keys")
 def test_a_header_that_is_a_secret_is_never_shown(server: JudgeServer) -> None:
     server.plays(lambda _: refusal(404, f"no model for {server.headers['x-pass']}"))
     grade = graded(Asking(server.url, KEYED).one())
@@ -389,6 +399,16 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_loaded() -> None:
         Asking(nobody()).check()
     assert caught.value.exit_code == 2
     assert str(caught.value).endswith("start the server of `wise`, or mend the endpoint's `url`")
+
+
+def test_a_server_that_never_answers_is_said_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoint, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(RunFailed, match=r"did not answer within 0\.2 s: see what") as caught:
+            Asking(f"http://127.0.0.1:{silent.getsockname()[1]}/v1").check()
+        assert caught.value.exit_code == 2
 
 
 def test_a_server_that_lists_no_models_is_there(server: JudgeServer) -> None:

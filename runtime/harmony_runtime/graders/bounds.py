@@ -32,7 +32,8 @@ class Cost:
     tries: int = 1
     """0 where the grade was known."""
     tokens: int = 0
-    """Of question and answer; those of a grade that was known are told, too."""
+    """Of questions and answers, of all tries but those that ran out of time; those of a grade that was known
+    are told, too."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class Bounds:
     async def ask(self, sample: Sample) -> Outcome:
         """An `Answered`; whatever goes wrong is a `Failure` in it."""
         started = time.perf_counter()
-        key = self._key_of(sample)
         if self._kept is None:
-            return await self._answered(sample, key, started)
+            return await self._answered(sample, sample.completion, started)
+        key = self._key_of(sample)
         if (known := self._kept.get(key)) is not None:
             return Outcome(Answered(known.grade, Cost(time.perf_counter() - started, 0, known.tokens)))
         if (asking := self._asking.get(key)) is not None:  # about an equal sample of the same step
@@ -75,12 +76,12 @@ class Bounds:
             self._kept.put(key, found.grade, found.cost.tokens)
         return outcome
 
-    async def _answered(self, sample: Sample, key: str, started: float) -> Outcome:
-        tried = await self._tries.of(lambda: self._grader.grade(sample), key)
+    async def _answered(self, sample: Sample, name: str, started: float) -> Outcome:
+        tried = await self._tries.of(lambda: self._grader.grade(sample), name)
         if isinstance(tried.fault, KeyboardInterrupt):
             return Outcome(fault=tried.fault)
         answer = tried.value if tried.fault is None else Failure(tried.reason)
-        tokens = answer.tokens if isinstance(answer, Priced) else 0
+        tokens = tried.tokens + (answer.tokens if isinstance(answer, Priced) else 0)
         grade = grade_of(answer.grade if isinstance(answer, Priced) else answer)
         if isinstance(grade, Failure):
             grade = Failure(tried.counted(grade.reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _DISPENSABLE = {
     "seed": (("seed",), "what it writes is drawn anew in each run"),
 }
 """Fields that a question goes without where the server refuses them: words for each, and what follows."""
+_PATIENCE = 60.0
+"""Seconds that a server gets to say that it is there."""
 _CHARS_A_TOKEN = 4
 
 
@@ -86,7 +89,14 @@ class Chat:
         """
         node = self._node
         try:
-            await self._http.get("/models")
+            async with asyncio.timeout(_PATIENCE):
+                await self._http.get("/models")
+        except TimeoutError as fault:
+            raise RunFailed(
+                f"{node.url}/models did not answer within {_PATIENCE:g} s: see what the server does, or mend "
+                "the endpoint's `url`",
+                exit_code=2,
+            ) from fault
         except TryAgain as fault:
             raise RunFailed(
                 f"{fault}: start the server of `{node.model}`, or mend the endpoint's `url`", exit_code=2
@@ -140,7 +150,24 @@ class Chat:
                     raise
                 self._leave_out(unknown)
             else:
-                return _read(told, asked)
+                return self._read(told, asked)
+
+    def _read(self, told: Any, asked: Mapping[str, Any]) -> Answer:
+        match told:
+            case {"choices": [{"message": {"content": str() | None as content}} as choice, *_]}:
+                text = (content or "").encode("utf-8", "replace").decode()  # JSON may carry half a character
+            case {"error": error}:
+                raise TryAgain(f"the server answers with an error: {self._http.tame(str(error))}")
+            case _:
+                raise TryAgain("the server's answer has no `choices` with a message")
+        usage = told.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
+        spent, written = (_count(counts.get(name)) for name in ("total_tokens", "completion_tokens"))
+        if spent is None:
+            chars = sum(len(str(turn.get("content") or "")) for turn in asked["messages"]) + len(text)
+            spent = chars // _CHARS_A_TOKEN
+        end = str(choice.get("finish_reason") or "stop")
+        return Answer(text, _tokens(choice.get("logprobs")), spent, written, end)
 
     def _leave_out(self, field: str) -> None:
         if field not in self._left_out and field in _DISPENSABLE:
@@ -165,24 +192,6 @@ def _unknown(asked: Mapping[str, Any], refusal: str) -> str:
         if name in asked and any(word in refusal for word in words):
             return name
     return ""
-
-
-def _read(told: Any, asked: Mapping[str, Any]) -> Answer:
-    match told:
-        case {"choices": [{"message": {"content": str() | None as content}} as choice, *_]}:
-            text = (content or "").encode("utf-8", "replace").decode()  # JSON may carry half a character
-        case {"error": error}:
-            raise TryAgain(f"the server answers with an error: {error}")
-        case _:
-            raise TryAgain("the server's answer has no `choices` with a message")
-    usage = told.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    spent, written = (_count(counts.get(name)) for name in ("total_tokens", "completion_tokens"))
-    if spent is None:
-        chars = sum(len(str(turn.get("content") or "")) for turn in asked["messages"]) + len(text)
-        spent = chars // _CHARS_A_TOKEN
-    end = str(choice.get("finish_reason") or "stop")
-    return Answer(text, _tokens(choice.get("logprobs")), spent, written, end)
 
 
 def _count(told: Any) -> int | None:

@@ -53,6 +53,8 @@ class Grading:
         self._tell = tick
         self._samples: dict[int, Sample] = {}
         self._asked: dict[str, dict[int, Future[Outcome]]] = {part.name: {} for part in parts if part.bounds}
+        self._done: dict[str, set[Future[Outcome]]] = {name: set() for name in self._asked}
+        """Of those, the ones that are answered: the event loop's thread puts them here."""
 
     def __enter__(self) -> Grading:
         return self
@@ -68,17 +70,14 @@ class Grading:
         self._samples[number] = sample
         for part in self._parts:
             if part.bounds is not None and self._may_ask(part, number):
-                self._asked[part.name][number] = self._hosting.start(part.bounds.ask(sample))
+                future = self._asked[part.name][number] = self._hosting.start(part.bounds.ask(sample))
+                future.add_done_callback(self._done[part.name].add)
 
     @property
     def graded(self) -> int:
-        """How many samples every grader that waits is done with."""
-        if not self._asked:
-            return len(self._samples)
-        return min(
-            len(self._samples) - sum(not future.done() for future in futures.values())
-            for futures in self._asked.values()
-        )
+        """How many samples the slowest of the graders that wait is done with."""
+        waited = (len(futures) - len(self._done[name]) for name, futures in self._asked.items())
+        return len(self._samples) - max(waited, default=0)
 
     def verdicts(self) -> list[Verdict]:
         """The verdict on each sample, in the order of their numbers."""

@@ -24,11 +24,12 @@ _LONGEST = 160
 class JsonSchema:
     """A schema of the draft that it names, else of 2020-12."""
 
-    def __init__(self, schema: Any, whose: str) -> None:
-        """`whose` is the beginning of a message.
+    def __init__(self, schema: Any, whose: str, *, killable: bool = False) -> None:
+        """`whose` is the beginning of a message. Where nothing is `killable` that asks it, its patterns must
+        come to an end with every text.
 
         Raises:
-            RunFailed: it is no schema, or refers to something outside it.
+            RunFailed: it is no schema, refers to something outside it, or has such a pattern.
         """
         if not isinstance(schema, dict):
             raise RunFailed(f"{whose} is no JSON schema: it is no object")
@@ -42,6 +43,11 @@ class JsonSchema:
         for part, resolver in _parts(resource, REGISTRY.with_resource("", resource).resolver()):
             _resolve(part, resolver, whose)
             self._parts.append(part)
+        if not killable and (slow := next(filter(may_hang, self._patterns), None)):
+            raise RunFailed(
+                f"{whose} has the pattern `{slow}`, which may take for ever: write it without repetitions in "
+                "repetitions"
+            )
         # With a registry of its own, jsonschema fetches nothing from the network.
         self._validator = dialect(schema, registry=REGISTRY)
 
@@ -58,10 +64,15 @@ class JsonSchema:
     def may_hang(self) -> bool:
         """Whether some value may keep it busy for ever."""
         # A schema that refers to itself may ask the same of a text again and again.
-        return any(
-            "$ref" in part or "$dynamicRef" in part or any(map(may_hang, _patterns(part)))
-            for part in self._parts
-        )
+        circles = any("$ref" in part or "$dynamicRef" in part for part in self._parts)
+        return circles or any(map(may_hang, self._patterns))
+
+    @property
+    def _patterns(self) -> Iterator[str]:
+        for part in self._parts:
+            if "pattern" in part:
+                yield part["pattern"]
+            yield from part.get("patternProperties", ())
 
 
 def _resolve(part: dict[str, Any], resolver: Any, whose: str) -> None:
@@ -82,11 +93,6 @@ def _parts(resource: Any, resolver: Any) -> Iterator[tuple[dict[str, Any], Any]]
         yield resource.contents, resolver
         for inner in resource.subresources():
             yield from _parts(inner, resolver.in_subresource(inner))
-
-
-def _patterns(part: dict[str, Any]) -> list[str]:
-    own = [part["pattern"]] if "pattern" in part else []
-    return own + list(part.get("patternProperties", ()))
 
 
 def _said(fault: exceptions.ValidationError | exceptions.SchemaError) -> str:

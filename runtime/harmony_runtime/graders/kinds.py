@@ -73,8 +73,10 @@ class Asked(Grader):
 class TryAgain(Exception):  # noqa: N818 - it names what to do
     """No grade came this time."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float | None = None, *, tokens: int = 0) -> None:
         super().__init__(reason)
+        self.tokens = tokens
+        """What the try cost all the same."""
         self.after = after
         """Seconds to wait, where the other side says so."""
 

@@ -32,11 +32,13 @@ class Hung(TryAgain):
 
 @dataclass(frozen=True)
 class Tried:
-    """What the last try gave, and how many there were."""
+    """What the last try gave, how many there were, and what those before it cost."""
 
     value: Any
     fault: BaseException | None
     tries: int
+    tokens: int
+    """Of the tries that gave nothing."""
 
     @property
     def reason(self) -> str:
@@ -61,15 +63,16 @@ class Tries:
     async def of(self, question: Callable[[], Awaitable[Any]], name: str) -> Tried:
         """What `question` gives; whatever it raises may be mended by another try. `name` tells the question
         from others."""
-        tries = hangs = 0
+        tries = hangs = tokens = 0
         while True:
             async with self._places:
                 value, fault = await self._once(question)
             tries += 1
             hangs += isinstance(fault, Hung)
+            tokens += fault.tokens if isinstance(fault, TryAgain) else 0
             final = fault is None or isinstance(fault, KeyboardInterrupt)
             if final or tries > self._retries or hangs == _HANGS:
-                return Tried(value, fault, tries)
+                return Tried(value, fault, tries, tokens)
             await asyncio.sleep(_pause(tries, fault.after if isinstance(fault, TryAgain) else None, name))
 
     async def _once(self, question: Callable[[], Awaitable[Any]]) -> Outcome:

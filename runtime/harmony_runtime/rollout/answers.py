@@ -24,14 +24,14 @@ from harmony_runtime.rollout.engine import Completion, Engine
 from harmony_runtime.rooms import Run
 
 
-def refuse_graders(run: Run, graders: Sequence[Ref], *prompts: Iterable[Prompt]) -> None:
+def refuse_graders(run: Run, graders: Sequence[Ref], prompts: Iterable[Prompt]) -> None:
     """Look, before any weight is loaded, whether graders can be made, have what they need, and take the
     metadata of these prompts.
 
     Raises:
         RunFailed: no.
     """
-    Panel(run.bench, graders).check(lambda: [prompt.metadata for some in prompts for prompt in some])
+    Panel(run.bench, graders).check(lambda: [prompt.metadata for prompt in prompts])
 
 
 _GAP = 0.2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.models import Endpoint
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.data.questions import Questions, questions_of
-from harmony_runtime.data.tokens.prompts import Prompts, prompts_of
+from harmony_runtime.data.tokens.prompts import Prompt, Prompts, prompts_of
 from harmony_runtime.failures import place
 from harmony_runtime.graders.grading import measured
 from harmony_runtime.graders.panel import Panel
@@ -62,7 +63,7 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> Evaluation:
         else questions()
         for row, model in models.items()
     }
-    refuse_graders(run, node.graders, *prompts.values())
+    refuse_graders(run, node.graders, _distinct(prompts.values()))
     return Evaluation(
         name=name,
         identity=identity,
@@ -71,6 +72,15 @@ def prepare(run: Run, ref: Ref, name: str, identity: str) -> Evaluation:
         prompts=prompts,
         graders=dict(zip(columns, node.graders, strict=True)),
     )
+
+
+def _distinct(prompts: Iterable[Iterable[Prompt]]) -> Iterator[Prompt]:
+    """Each prompt once, whichever of the models it is not too long for."""
+    seen = set()
+    for prompt in chain.from_iterable(prompts):
+        if (row := repr((prompt.turns, prompt.metadata))) not in seen:
+            seen.add(row)
+            yield prompt
 
 
 def evaluate(run: Run, evaluation: Evaluation) -> dict[str, dict[str, Measured]]:

@@ -27,8 +27,6 @@ class ServedJudge(Asked):
         self._endpoint = endpoint
         self._dialogue = Dialogue(node)
         self._chat: Chat | None = None
-        self._unpaid = 0
-        """Tokens of tries that gave no grade: the next one pays for them."""
         self.keeps = node.cache
 
     async def check(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -60,22 +58,17 @@ class ServedJudge(Asked):
                     logprobs=self._node.weighted,
                 )
             except Refused as refused:
-                return self._paid(Failure(str(refused)), spent)
+                return Priced(Failure(str(refused)), spent)
             spent += answer.spent
             read = self._dialogue.read(answer.text, answer.tokens)
             if not isinstance(read, Unreadable):
-                return self._paid(read, spent)
+                return Priced(read, spent)
             if answer.cut:
                 cut = Failure(f"its answer ends at `max_tokens = {self._node.max_tokens}`: let it be longer")
-                return self._paid(cut, spent)
+                return Priced(cut, spent)
             turns, why = self._dialogue.again(turns, answer.text, read), read
-        self._unpaid += spent
-        raise TryAgain(f"its answer cannot be read: {why.why}")
+        raise TryAgain(f"its answer cannot be read: {why.why}", tokens=spent)
 
     def _new_chat(self) -> Chat:
         concurrency = self._node.concurrency or self.usual_concurrency
         return Chat(self._endpoint, concurrency, self._bench.warn)
-
-    def _paid(self, grade: Grade, tokens: int) -> Priced:
-        unpaid, self._unpaid = self._unpaid, 0
-        return Priced(grade, tokens + unpaid)

@@ -20,7 +20,7 @@ class JsonValid(Rule):
             from harmony_runtime.graders.json_schemas import JsonSchema
 
             # A graph holds lists as tuples.
-            self._schema = JsonSchema(json.loads(json.dumps(node.schema)), "`schema`")
+            self._schema = JsonSchema(json.loads(json.dumps(node.schema)), "`schema`", killable=True)
             self.may_hang = self._schema.may_hang
 
     def apply(self, sample: Sample) -> Grade:
