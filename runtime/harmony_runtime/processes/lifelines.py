@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from harmony_runtime.failures import LostProcess
 
@@ -36,6 +36,7 @@ class Lifelines:
         """`agree` gathers lists from all processes, which all make their lines here."""
         self._grace = grace
         self._over = Event()
+        self._speaks = Lock()
         self._open: list[socket.socket] = []
         host = os.environ["MASTER_ADDR"]
         if rank > 0:
@@ -84,7 +85,8 @@ class Lifelines:
                     line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             line.recv(1)
         self._close()  # process 0 hands on what it heard
-        if not self._over.wait(self._grace):
+        # With one line all of process 0 end: the first thread speaks for all.
+        if not self._over.wait(self._grace) and self._speaks.acquire(blocking=False):
             lost = LostProcess()
             # The main thread stands where nothing wakes it.
             with suppress(OSError, ValueError):
