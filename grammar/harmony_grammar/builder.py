@@ -6,13 +6,13 @@ plain lists until their owner takes them. Findings that only a finished literal 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from harmony_grammar import literals, syntax
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.lexer import STRINGS, Token
 from harmony_grammar.literal_errors import BadEscape
-from harmony_grammar.records import replace
+from harmony_grammar.records import Record, replace
 from harmony_grammar.source import Source, Span
 from harmony_grammar.syntax import Broken, Expression, Field, Identifier, Node, Text, TypeExpression
 
@@ -22,7 +22,7 @@ _NodeT = TypeVar("_NodeT", bound=Node)
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
-class Block(NamedTuple):
+class Block(Record):
     """`{ … }` or `[ … ]` with what stands inside: fields, the columns of a record type, type arguments."""
 
     bracket: str
@@ -31,7 +31,7 @@ class Block(NamedTuple):
     end: int
 
 
-class Clause(NamedTuple):
+class Clause(Record):
     """`= default` or `where condition`."""
 
     word: str
@@ -39,7 +39,7 @@ class Clause(NamedTuple):
     end: int
 
 
-class Chain(NamedTuple):
+class Chain(Record):
     """A chain of comparisons: one operand more than operators."""
 
     operands: list[Expression]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from harmony_grammar.diagnostics import Edit
 from harmony_grammar.source import Span
 
-_REST = re.compile(r"[ \t]*,?[ \t]*\r?(?=\n|$)")
-_COMMA_BEHIND = re.compile(r"[ \t]*,[ \t]*")
-_COMMA_BEFORE = re.compile(r"[ \t]*,\s*$")
+_REST = r"[ \t]*,?[ \t]*\r?(?=\n|$)"
+_COMMA_BEHIND = r"[ \t]*,[ \t]*"
+_COMMA_BEFORE = r"[ \t]*,\s*$"
 
 
 def taken_out(fields: Sequence[Span]) -> list[Edit]:
@@ -25,11 +25,11 @@ def taken_out(fields: Sequence[Span]) -> list[Edit]:
 def _with_surroundings(field: Span) -> Span:
     text = field.source.text
     line = text.rfind("\n", 0, field.start) + 1
-    if not text[line : field.start].strip() and (rest := _REST.match(text, field.end)):
+    if not text[line : field.start].strip() and (rest := re.compile(_REST).match(text, field.end)):
         return Span(field.source, line, min(rest.end() + 1, len(text)))
-    if comma := _COMMA_BEHIND.match(text, field.end):
+    if comma := re.compile(_COMMA_BEHIND).match(text, field.end):
         return Span(field.source, field.start, comma.end())
-    if comma := _COMMA_BEFORE.search(text, line, field.start):
+    if comma := re.compile(_COMMA_BEFORE).search(text, line, field.start):
         return Span(field.source, comma.start(), field.end)
     return field
 

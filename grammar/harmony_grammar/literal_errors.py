@@ -44,7 +44,7 @@ _SIGNS = [
     (r"≠", "!="),
     (r"\xa0", " "),
 ]
-_QUOTED = re.compile(r"([“”„`])([^“”„`\"\\\n]*)[“”`]")
+_QUOTED = r"([“”„`])([^“”„`\"\\\n]*)[“”`]"
 
 
 class StrayCharacter(SyntaxFinding):
@@ -65,7 +65,7 @@ class StrayCharacter(SyntaxFinding):
 
 def _in_its_place(span: Span) -> tuple[Fix, ...]:
     text = span.source.text
-    if quoted := _QUOTED.match(text, span.start):
+    if quoted := re.compile(_QUOTED).match(text, span.start):
         whole = Span(span.source, span.start, quoted.end())
         return (enclose('use `"` at both ends', whole, '"', '"', off=1, safe=True),)
     for pattern, instead in _SIGNS:
@@ -178,7 +178,7 @@ def _with_single_quotes(part: str) -> str:
 _ELSEWHERE = {"'": "'", "/": "/", "`": "`"}
 """What other languages escape without need."""
 _OF_REGEX = frozenset("dDwWsS.()[]+*?$^|-")
-_OTHER_CODE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2}))")
+_OTHER_CODE = r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2}))"
 
 
 class BadEscape(SyntaxFinding):
@@ -200,7 +200,7 @@ def _unescaped(span: Span) -> tuple[Fix, ...]:
     escaped = span.text[1:]
     if escaped in _ELSEWHERE:
         return change("leave out the backslash", span, escaped, safe=True)
-    if code := _OTHER_CODE.match(span.source.text, span.start):
+    if code := re.compile(_OTHER_CODE).match(span.source.text, span.start):
         number = (code[1] or code[2] or code[3]).lstrip("0") or "0"
         if 0xD800 <= int(number, 16) <= 0xDFFF or int(number, 16) > 0x10FFFF:
             return ()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
 
 from harmony_grammar import literal_errors as errors
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 from harmony_grammar.source import Span
 from harmony_grammar.syntax import Broken, Duration, Number, Percent, Text
 
@@ -52,7 +52,7 @@ def number(span: Span) -> tuple[Number | Percent | Duration | Broken, Diagnostic
 # --- strings --------------------------------------------------------------------------------------------
 
 
-class _Piece(NamedTuple):
+class _Piece(Record):
     """A stretch of the source, `start` to `end`, that stands in the string as it is, escapes apart."""
 
     start: int

@@ -141,11 +141,49 @@ def as_data(value: Any) -> Any:
     return value
 
 
+_FEW = 4
+"""To compile an `__init__` takes as long as to fill so many dozen instances without one."""
+
+
 def _first_init(self: Record, *given: Any, **named: Any) -> None:
-    """Stands as `__init__` until the first instance is made, which compiles the class's own."""
+    """Stands as `__init__` until a class has had a few instances, and then compiles the class's own.
+
+    What does not fit the fields is left to that, which says so as Python does.
+    """
     cls = type(self)
+    made = cls.__dict__.get("_Record__made", 0)
+    if made < _FEW:
+        cls._Record__made = made + 1  # type: ignore[attr-defined]
+        if (held := _fitted(cls, given, named)) is not None:
+            self.__dict__.update(held)
+            return
     cls.__init__ = _compiled_init(cls)  # type: ignore[method-assign]
     cls.__init__(self, *given, **named)
+
+
+def _fitted(cls: type[Record], given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any] | None:
+    """The values of an instance's fields; None where they are not those that its class takes."""
+    declared = fields(cls)
+    if given:
+        order = [name for name, f in declared.items() if f.default is _NOTHING and f.factory is None]
+        order += [name for name, f in declared.items() if f.default is not _NOTHING or f.factory is not None]
+        by_place = dict(zip(order, given, strict=False))
+        if len(given) > len(order) or cls._Record__kw_only or by_place.keys() & named:  # type: ignore[attr-defined]
+            return None
+        named = by_place | named
+    if not named.keys() <= declared.keys():
+        return None
+    held: dict[str, Any] = {}
+    for name, f in declared.items():
+        if name in named:
+            held[name] = named[name]
+        elif f.factory is not None:
+            held[name] = f.factory()
+        elif f.default is not _NOTHING:
+            held[name] = f.default
+        else:
+            return None
+    return held
 
 
 def _compiled_init(cls: type[Record]) -> Callable[..., None]:

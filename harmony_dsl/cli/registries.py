@@ -82,9 +82,9 @@ def held_by(shelf: Shelf[T], registry: Path, key: str) -> T:
 
 
 def check_key(parser: Parser, key: str) -> None:
-    from harmony_compiler.store.registry import KEY
+    from harmony_compiler.store.registry import is_key
 
-    if not KEY.fullmatch(key):
+    if not is_key(key):
         parser.error(
             f"`{key}` is no key: letters, digits, `.`, `_` and `-`, at most 128, a letter or digit first"
         )

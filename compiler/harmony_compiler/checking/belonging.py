@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from harmony_compiler.checking.habits import advice_on, also_called
 from harmony_compiler.findings.fields import FixedField, UnknownField
@@ -19,11 +18,12 @@ from harmony_compiler.typed import Value
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Edit, Fix, meant
 from harmony_grammar.layout import put_in, taken_out
+from harmony_grammar.records import Record
 
 Specs = Mapping[str, FieldSpec]
 
 
-class Mend(NamedTuple):
+class Mend(Record):
     """What to do about a field. `home` is the field of this constructor that it was meant to be or belongs
     into, "" if there is none."""
 
@@ -32,7 +32,7 @@ class Mend(NamedTuple):
     fixes: tuple[Fix, ...] = ()
 
 
-class Block(NamedTuple):
+class Block(Record):
     """The place of an unknown field: the constructor, its fields, all that is written beside it."""
 
     cls: type[Constructor]

@@ -7,10 +7,11 @@ torchtune, NeMo-RL and verl.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import NamedTuple
+
+from harmony_grammar.records import Record
 
 
-class Habit(NamedTuple):
+class Habit(Record):
     """What is said of names from elsewhere. `fields` are those meant here, of which a constructor has at most
     one; without any it is said everywhere. `renames` offers to write the field's name instead."""
 

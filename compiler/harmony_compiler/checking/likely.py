@@ -25,6 +25,7 @@ from harmony_compiler.naming.near import Near, nearest
 from harmony_compiler.rewards.formulas import READS
 from harmony_compiler.typed import Value
 from harmony_grammar.diagnostics import Fix
+from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
 _ELSEWHERE = {
@@ -53,7 +54,7 @@ def likely_name(
         return near.name, near.fixes(place, closed=True)
     texts = [option.text for option in options_of(expected) if isinstance(option, LiteralText)]
     if not called and (near := nearest(name, texts)).name:
-        option = near._replace(name=f'"{near.name}"')
+        option = replace(near, name=f'"{near.name}"')
         return option.name, option.fixes(place, closed=True)
     own = () if called else [n for n in declared if n not in values or _fits(values[n], expected)]
     language = frozenset(_of_language(expected, called=called))

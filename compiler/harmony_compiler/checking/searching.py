@@ -9,8 +9,8 @@ from harmony_compiler.rewards.arithmetic import NoValueError
 PATIENCE = 2.0
 """Seconds that a search may take."""
 
-_REPEATED_GROUP = re.compile(r"\)[*+?{]")
-_REPEATED = re.compile(r"[*+{]")
+_REPEATED_GROUP = r"\)[*+?{]"
+_REPEATED = r"[*+{]"
 
 _SEARCH = "import re, sys; sys.exit(re.search(*sys.argv[1:]) is None)"
 
@@ -21,8 +21,8 @@ def searched(text: str, pattern: str) -> bool:
     Raises:
         NoValueError: it takes too long to find out.
     """
-    tries = min(len(text), 10_000) ** len(_REPEATED.findall(pattern))
-    if len(text) <= 20 or (tries <= 1e7 and not _REPEATED_GROUP.search(pattern)):
+    tries = min(len(text), 10_000) ** len(re.findall(_REPEATED, pattern))
+    if len(text) <= 20 or (tries <= 1e7 and not re.search(_REPEATED_GROUP, pattern)):
         return re.search(pattern, text) is not None
 
     import subprocess  # a search cannot be stopped from within

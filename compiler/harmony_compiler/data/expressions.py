@@ -7,7 +7,8 @@ blanks, what is broken) is left to jinja2 itself, whose import is a good part of
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from harmony_grammar.records import Record
 
 FILTERS = frozenset(
     [
@@ -87,7 +88,7 @@ _TOKEN = re.compile(
 )
 
 
-class Part(NamedTuple):
+class Part(Record):
     """A name of an expression and where it stands."""
 
     text: str
@@ -98,7 +99,7 @@ class Part(NamedTuple):
         return self.start + len(self.text)
 
 
-class Expression(NamedTuple):
+class Expression(Record):
     """One `{{ … }}` of a template."""
 
     start: int

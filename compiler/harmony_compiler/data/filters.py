@@ -7,7 +7,7 @@ recipe; where they are not known, a name that means nothing else is taken for on
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from harmony_compiler.data.heads import Head
 from harmony_compiler.findings.data import NotInFilter, UnknownColumn
@@ -18,10 +18,10 @@ from harmony_compiler.rewards.formulas import formula_of
 from harmony_compiler.typed import Graded, Read, Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic
-from harmony_grammar.records import replace
+from harmony_grammar.records import Record, replace
 
 
-class Row(NamedTuple):
+class Row(Record):
     """The row that a condition speaks about."""
 
     head: Head

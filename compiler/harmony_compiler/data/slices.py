@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+from harmony_grammar.records import Record
 
 _PART = re.compile(r"([\w.]+)(?:\[(?:(-?[\d_]+)(%)?)?:(?:(-?[\d_]+)(%)?)?\])?", re.ASCII)
 
 
-class Slice(NamedTuple):
+class Slice(Record):
     """One part of a split: `name[start:stop]`, in rows or in percent."""
 
     name: str

@@ -6,7 +6,7 @@ What the variables may be is the caller's: columns of a dataset, or what a grade
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from harmony_compiler.data.expressions import FILTERS, GLOBALS, read_expressions
 from harmony_compiler.findings.data import BrokenTemplate, UnknownFilter
@@ -14,10 +14,11 @@ from harmony_compiler.graph.types import TEMPLATE
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.typed import Made, Read, Value
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 from harmony_grammar.source import Span
 
 
-class Variable(NamedTuple):
+class Variable(Record):
     """A variable of a template, and what is read of it: `metadata.answer` reads `answer` of `metadata`."""
 
     name: str
@@ -137,7 +138,7 @@ def in_words(message: str) -> str:
     return (message[:1].lower() + message[1:]).rstrip(".").replace("'", "`")
 
 
-class _Word(NamedTuple):
+class _Word(Record):
     """A name or text of a template inside its marks, with what stands around it."""
 
     offset: int

@@ -6,15 +6,16 @@ import gzip
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from harmony_compiler.store.files import GZIP
 from harmony_compiler.store.rows import SHOWN, read_bytes
 from harmony_compiler.store.streams import Row, csv_records, json_items
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 
 
-class Counted(NamedTuple):
+class Counted(Record):
     """How many rows a file has, and what is wrong with some, of which the first are shown."""
 
     rows: int

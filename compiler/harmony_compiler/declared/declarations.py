@@ -26,7 +26,7 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.rewards.scores import as_grader
-from harmony_compiler.store.registry import KEY
+from harmony_compiler.store.registry import is_key
 from harmony_compiler.typed import Made, Value, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import meant
@@ -102,6 +102,6 @@ def saved(checker: Checker, declaration: syntax.SaveDeclaration) -> Made:
     made = construct(checker, Save, (), fields, head=head, span=declaration.span).data
     assert isinstance(made, Made)
     key = made.values["key"]
-    if isinstance(key, str) and not KEY.fullmatch(key):
+    if isinstance(key, str) and not is_key(key):
         checker.report(BadKey(span=made.given["key"].span, key=key))
     return made

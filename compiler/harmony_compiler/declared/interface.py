@@ -116,7 +116,8 @@ def _input(declaration: syntax.InputDeclaration, default: syntax.Expression | No
     faults: list[Diagnostic] = []
     type_ = read_type(declaration.type, faults.append)
     assert not faults, "an input with a fault has no interface"
-    constant = None if default is None or value.shows_launch or list(_nodes(value)) else plain(value)
+    shown = default is not None and not value.shows_launch and not value.unknown and not list(_nodes(value))
+    constant = plain(value) if shown else None
     if value.type == PATH and isinstance(default, syntax.Text):
         constant = default.value  # relative to the recipe, as it is written
     return Input(

@@ -99,12 +99,12 @@ class Rows(Drawn):
 
 
 _PART = r"train(\[(-?\d+(_\d+)*|(-?(100|\d\d?)%))?:(-?\d+(_\d+)*|(-?(100|\d\d?)%))?\])?"
-_SLICE = re.compile(rf"{_PART}(\s*\+\s*{_PART})*", re.ASCII)
+_SLICE = rf"{_PART}(\s*\+\s*{_PART})*"
 
 LOCAL_SPLIT = Rule(
     "split",
     (),
-    lambda split: _SLICE.fullmatch(split) is not None,
+    lambda split: split == "train" or re.fullmatch(_SLICE, split, re.ASCII) is not None,
     "`{split}` is no slice of local rows, whose only split is `train`",
     "write `train`, `train[:90%]`, `train[-100:]` or a sum of such slices",
 )

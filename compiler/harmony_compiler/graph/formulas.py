@@ -97,13 +97,13 @@ def lines(text: str) -> int:
     return len(text.splitlines())
 
 
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d+)?"
 
 
 def number(text: str) -> float | None:
     """The number that `text` is, blanks at both ends and commas between thousands aside; else None."""
     found = text.strip()
-    if not _NUMBER.fullmatch(found) or not any(c.isdigit() for c in found):
+    if not re.fullmatch(_NUMBER, found, re.ASCII) or not any(c.isdigit() for c in found):
         return None
     try:
         value = float(found.replace(",", ""))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from harmony_grammar.diagnostics import Fix, meant
+from harmony_grammar.records import Record
 from harmony_grammar.source import Span
 
 
-class Near(NamedTuple):
+class Near(Record):
     """The known name that comes nearest to a word, "" if none does.
 
     `certain` says that a slip or two of the fingers lead to it, and to no other known name as easily.

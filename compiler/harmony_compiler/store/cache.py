@@ -31,6 +31,10 @@ _LEFT_BEHIND = 24 * 3600
 """After so many seconds what is half written belongs to nobody any more."""
 
 
+_END_OF_TIME = 1e12
+"""No date is so many seconds after 1970."""
+
+
 class Entry(Record):
     """A dataset in the tokens of one model."""
 
@@ -69,7 +73,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         sizes = about["sizes"]
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
         return about if whole and about["format_version"] == FORMAT_VERSION else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -101,19 +105,19 @@ def sweep(cache: Path) -> int:
 
 
 def _entry(place: Path) -> Entry:
-    about = read_about(place) or {}
-    counts = about.get("rows", {}), about.get("tokens", {})
-    return Entry(
-        key=place.name,
-        kind=about.get("kind", ""),
-        dataset=about.get("dataset", ""),
-        recipe=about.get("recipe", ""),
-        rows=counts[0].get("kept", 0),
-        tokens=counts[1].get("all", 0),
-        size=_size(place),
-        created=about.get("created", 0.0),
-        used=_used(place / ABOUT),
-    )
+    of_folder: dict[str, Any] = {"key": place.name, "size": _size(place), "used": _used(place / ABOUT)}
+    match read_about(place):
+        case {
+            "kind": str(kind),
+            "dataset": str(dataset),
+            "recipe": str(recipe),
+            "rows": {"kept": int(rows)},
+            "tokens": {"all": int(tokens)},
+            "created": int() | float() as created,
+        } if 0 <= created < _END_OF_TIME:
+            told: dict[str, Any] = {"kind": kind, "dataset": dataset, "recipe": recipe}
+            return Entry(**told, rows=rows, tokens=tokens, created=created, **of_folder)
+    return Entry(kind="", dataset="", recipe="", rows=0, tokens=0, created=0.0, **of_folder)
 
 
 def _size(folder: Path) -> int:

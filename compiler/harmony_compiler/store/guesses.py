@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.graph.types import STR, RowKind
@@ -24,6 +24,7 @@ from harmony_compiler.store.layouts import (
     type_of,
 )
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 
 _ASKED = ("prompt", "question", "instruction", "query", "problem", "input", "request", "user", "task")
 _ANSWERED = (
@@ -111,7 +112,7 @@ def turns_like(columns: Columns, name: str) -> Column | None:
     return _Looked(columns).turns_in(name)
 
 
-class _Path(NamedTuple):
+class _Path(Record):
     """A text in a row: a column, a key of it, or of the first item in it."""
 
     text: str

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from harmony_compiler.graph.column_types import RECORD
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.graph.types import JSON, NONE, STR, ListOf, Type, options_of
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 
 ROLES = {
     "human": "user",
@@ -79,7 +80,7 @@ class Columns(Protocol):
     def column(self, name: str) -> Sequence[Any]: ...
 
 
-class Layout(NamedTuple):
+class Layout(Record):
     """A known layout, and the fields that it stands for."""
 
     name: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harmony_grammar.records import Record
 
 Source = Literal["hub", "folder", "registry", "scratch"]
+SOURCES = get_args(Source)
 
 
 class Data(Record):
@@ -59,13 +60,19 @@ def lineage_of(data: Mapping[str, Any]) -> Lineage:
         KeyError, TypeError, ValueError: it is none.
     """
     parent = data["parent"]
+    source = data["source"]
+    if source not in SOURCES:
+        raise ValueError("weights begin nowhere else")
     return Lineage(
-        source=data["source"],
+        source=source,
         name=str(data["name"]),
         pin=str(data["pin"]),
         parent=None if parent is None else lineage_of(parent),
-        stages=tuple(
-            Trained(**{**stage, "data": tuple(Data(**rows) for rows in stage["data"])})
-            for stage in data["stages"]
-        ),
+        stages=tuple(map(_trained, data["stages"])),
     )
+
+
+def _trained(stage: Mapping[str, Any]) -> Trained:
+    texts = {name: str(stage[name]) for name in ("name", "algorithm", "identity")}
+    rows = tuple(Data(str(r["name"]), str(r["source"]), str(r["identity"])) for r in stage["data"])
+    return Trained(**texts, steps=int(stage["steps"]), adapter=bool(stage["adapter"]), data=rows)

@@ -36,8 +36,13 @@ FORMAT_VERSION = 2
 LARGEST = 16 * 1024 * 1024
 """A manifest beyond this size, in bytes, is some other file."""
 
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What a key looks like: it is a folder's name on every system."""
+_KEY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+
+def is_key(text: str) -> bool:
+    """Whether it is what a key looks like, which is a folder's name on every system."""
+    return re.fullmatch(_KEY, text) is not None
+
 
 Weights = Literal["full", "adapter", "merged"]
 
@@ -81,11 +86,11 @@ def entry_at(root: Path, key: str) -> Entry | None:
     A manifest that cannot be read makes an entry that equals no other: its key is taken all the same.
     """
     manifest = root / key / MANIFEST
-    if not KEY.fullmatch(key) or not manifest.is_file():
+    if not is_key(key) or not manifest.is_file():
         return None
     try:
         return _entry(key, _read(manifest))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return Entry(key=key, identity="", recipe="unknown", stage="unknown", created="an unknown time")
 
 
@@ -106,9 +111,7 @@ def keys(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     return sorted(
-        folder.name
-        for folder in root.iterdir()
-        if KEY.fullmatch(folder.name) and (folder / MANIFEST).is_file()
+        folder.name for folder in root.iterdir() if is_key(folder.name) and (folder / MANIFEST).is_file()
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from harmony_compiler.store.registry import KEY, LARGEST, MANIFEST, remove
+from harmony_compiler.store.registry import LARGEST, MANIFEST, is_key, remove
 
 FORMAT_VERSION = 1
 
@@ -45,7 +45,7 @@ class Shelf(Generic[T]):
     def manifest(self, root: Path, key: str) -> Path | None:
         """Where the manifest of a key stands; None where it holds nothing."""
         manifest = root / key / MANIFEST
-        return manifest if KEY.fullmatch(key) and manifest.is_file() else None
+        return manifest if is_key(key) and manifest.is_file() else None
 
     def keys(self, root: Path) -> list[str]:
         """Every key that holds something, in order."""
@@ -79,7 +79,7 @@ class Shelf(Generic[T]):
             made = self._made(manifest)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
             raise ValueError("it is not JSON") from fault
-        except (AttributeError, TypeError, KeyError) as fault:
+        except (AttributeError, TypeError, LookupError, OverflowError) as fault:
             raise ValueError(f"it is no manifest of a {self.kind}") from fault
         if made is None:
             raise ValueError(f"it is no manifest of a {self.kind}")

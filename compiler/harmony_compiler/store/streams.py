@@ -27,6 +27,7 @@ from harmony_compiler.store.tables import (
     other_length,
 )
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import replace
 
 CHUNK = 1024 * 1024
 """So many characters are read at once."""
@@ -157,7 +158,7 @@ class _Text:
     def excerpt(self, place: int, *, one: bool = False) -> Excerpt:
         """A place in what is kept, to the end of its line or of one character."""
         found = line_at(self.kept, place, one)
-        return found._replace(line=found.line + self._line - 1)
+        return replace(found, line=found.line + self._line - 1)
 
     def fault(self, place: int, reason: str) -> Fault:
         last = max(len(self.kept.rstrip()) - 1, 0)

@@ -14,10 +14,11 @@ from functools import cached_property, partial
 from itertools import chain, compress
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harmony_compiler.store.rows import kind_of, read_line
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record
 from harmony_grammar.source import Source, Span
 
 
@@ -64,7 +65,7 @@ class ColumnTwice(Diagnostic):
     name: str
 
 
-class Excerpt(NamedTuple):
+class Excerpt(Record):
     """A stretch of some lines of a file; `line` is the number of the first one."""
 
     text: str
@@ -146,7 +147,7 @@ def _no_text(data: bytes, fault: UnicodeDecodeError) -> Table:
 
 # --- JSON lines -----------------------------------------------------------------------------------------
 
-_SEVERAL_IN_A_LINE = re.compile(r"\}\s*,\s*\{")
+_SEVERAL_IN_A_LINE = r"\}\s*,\s*\{"
 _DECODE: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
@@ -161,7 +162,7 @@ def json_lines(data: bytes, whole: bool) -> Table:
         lines.pop()
     if not lines or not lines[-1]:
         lines = lines[:-1]
-    rows = _all_rows(lines, one_each=not _SEVERAL_IN_A_LINE.search(text))
+    rows = _all_rows(lines, one_each=not re.search(_SEVERAL_IN_A_LINE, text))
     if rows is not None:
         return Table(rows, whole=whole, places=lambda row: _of_line(lines, row + 1))
     return _line_by_line(lines, whole)
@@ -364,7 +365,8 @@ def csv_rows(data: bytes, whole: bool) -> Table:
 
 
 def _numbered(text: str, number: int) -> Excerpt:
-    line = text.split("\n")[number - 1].rstrip("\r")
+    """A line as the reader counts them, which takes a lone carriage return for the end of one too."""
+    line = re.split(r"\r\n|\r|\n", text, maxsplit=number)[number - 1]
     return Excerpt(line, number, 0, len(line))
 
 

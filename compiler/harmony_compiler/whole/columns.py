@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from harmony_compiler.data.heads import Head, Heads, as_written, paths
 from harmony_compiler.data.layouts import not_turns
@@ -36,9 +35,10 @@ from harmony_compiler.naming.names import GRADED
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.typed import Graded, Made, Read
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.records import Record, replace
 
 
-class Inspected(NamedTuple):
+class Inspected(Record):
     """The data of a recipe, as far as it was looked at."""
 
     needs: dict[int, tuple[Read, ...]]
@@ -122,7 +122,7 @@ def _stated(item: Made, heads: Heads) -> Iterator[Diagnostic]:
         if stated is None:
             near = nearest(text.data, TYPES)
             if text.data in ELSEWHERE:
-                near = near._replace(name=ELSEWHERE[text.data])
+                near = replace(near, name=ELSEWHERE[text.data])
             fixes = near.quoted().fixes(text.span)
             yield UnknownColumnType(
                 span=text.span, text=text.data, known=KNOWN, suggestion=near.name, fixes=fixes

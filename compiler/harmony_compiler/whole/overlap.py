@@ -7,7 +7,7 @@ shuffled rows, makes it uncertain.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from harmony_compiler.data.heads import Heads
 from harmony_compiler.data.slices import read_slices, shared, taken
@@ -20,6 +20,7 @@ from harmony_compiler.typed import UNKNOWN_DATA, Made
 from harmony_compiler.whole.counts import counts_of
 from harmony_compiler.whole.meeting import sources_of
 from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.records import Record
 
 
 def overlapping(made: Sequence[Made], heads: Heads) -> Iterator[Diagnostic]:
@@ -71,7 +72,7 @@ def _counted(count: int) -> str:
     return "1 row that was" if count == 1 else f"{count:,} rows that were"
 
 
-class _Part(NamedTuple):
+class _Part(Record):
     """What a dataset takes of one source."""
 
     source: tuple[Hashable, ...]
