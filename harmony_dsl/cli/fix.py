@@ -8,13 +8,11 @@ included.
 
 from __future__ import annotations
 
-import os
-from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmony_dsl.cli.output import Refused, counted
+from harmony_dsl.cli.output import counted
+from harmony_dsl.cli.writing import rewrite
 from harmony_grammar.records import Record, replace
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def mend_file(source: Source, check: Check) -> Mended:
     written = bool(applied) and not any(finding.severity == "error" for finding in left)
     if written:
         assert source.path is not None
-        _write(source.path, source.text, mended.text)
+        rewrite(source.path, source.text, mended.text)
     return Mended(applied, written, left if written else found, left)
 
 
@@ -129,33 +127,3 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
     for edit in sorted(edits, key=lambda edit: (edit.span.start, edit.span.end), reverse=True):
         text = text[: edit.span.start] + edit.text.replace("\n", newline) + text[edit.span.end :]
     return text
-
-
-def _write(path: Path, before: str, after: str) -> None:
-    """Put a new text into a file, whole or not at all; its mode, and a link to it, stay.
-
-    Raises:
-        Refused: it cannot be written, or somebody else wrote it meanwhile.
-    """
-    import tempfile
-
-    place = Path(os.path.realpath(path))
-    try:
-        data = place.read_bytes()
-        mark = BOM_UTF8 if data.startswith(BOM_UTF8) else b""
-        if data != mark + before.encode():
-            raise Refused(f"{path} was changed while it was checked, and is left as it is")
-        if not os.access(place, os.W_OK):
-            raise PermissionError(0, "it may not be written")
-        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        beside = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(mark + after.encode())
-            beside.chmod(place.stat().st_mode & 0o7777)
-            beside.replace(place)
-        except BaseException:
-            beside.unlink()
-            raise
-    except OSError as fault:
-        raise Refused(f"cannot write {path}: {fault.strerror or fault}") from fault
