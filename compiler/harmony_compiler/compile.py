@@ -21,10 +21,12 @@ from harmony_compiler.keys import taken_keys, unknown_keys
 from harmony_compiler.lowering import every_made, lower
 from harmony_compiler.naming.names import resolve, unused
 from harmony_compiler.passes.graders import graders_only
+from harmony_compiler.passes.pinned import pinned
 from harmony_compiler.passes.prune import prune
 from harmony_compiler.rewards.published import Contract, contract_of, published
 from harmony_compiler.rewards.sense import senseless
-from harmony_compiler.store.lock import lock_path
+from harmony_compiler.store.lock import NO_LOCK, Lock, lock_path
+from harmony_compiler.typed import Made
 from harmony_compiler.whole.columns import inspect
 from harmony_compiler.whole.counts import rowless
 from harmony_compiler.whole.meeting import entries_twice, meet
@@ -37,6 +39,16 @@ from harmony_grammar.records import Record, field
 from harmony_grammar.source import Source
 
 
+class Looked(Record):
+    """What a compilation saw on its way, for who asks more about the same recipe."""
+
+    made: dict[Ref, Made]
+    """By node of the graph, the constructor that became it, with its places."""
+    heads: Heads
+    dropped: tuple[str, ...]
+    """The declared values that no output needs, and which are not in the graph."""
+
+
 class Compilation(Record):
     """What came out: the graph, or None where a finding is an error; and all findings, by place."""
 
@@ -44,8 +56,12 @@ class Compilation(Record):
     diagnostics: tuple[Diagnostic, ...]
     names: dict[str, Ref] = field(factory=dict)
     """The declared values, where the whole recipe was asked for."""
+    lock: Lock = NO_LOCK
+    """What lies beside the recipe."""
     contract: Contract | None = None
     """What other recipes must know of the grader, where one was asked for."""
+    looked: Looked | None = None
+    """Where there is a graph of all that a run needs."""
 
 
 def compile_recipe(
@@ -57,6 +73,7 @@ def compile_recipe(
     registry: Path | None = None,
     wanted: str | None = None,
     whole: bool = False,
+    locked: bool = True,
 ) -> Compilation:
     """Compile a recipe.
 
@@ -64,12 +81,13 @@ def compile_recipe(
     registered datasets and published graders stand beside it.
     `wanted` asks for the part that grades alone: the name of a declared grader, or `ANY_GRADER`. With
     `whole` the graph keeps what no output needs, for looking at any part of it, and what a run alone would
-    stumble over is no finding.
+    stumble over is no finding. What the lock beside the recipe has counts where it is `locked`.
     """
     parsed = parse_file(source)
     names = resolve(parsed.tree)
     datasets = registry.parent / "datasets" if registry is not None else None
-    heads = Heads(files, lock_path(source.path) if source.path else None, datasets)
+    heads = Heads(files, lock_path(source.path) if source.path and locked else None, datasets)
+    lock = heads.lock
     imports = find_imports(names, files)
     checked = check(names, imports.libraries, settings, launch, heads)
     made = every_made(checked)
@@ -87,7 +105,7 @@ def compile_recipe(
         # What only seems doubtful may look otherwise once the errors are mended.
         return Compilation(None, _in_order([f for f in findings if f.severity != "warning"]))
 
-    lowered = lower(checked, launch)
+    lowered = lower(checked, launch, lock)
     if wanted is not None:
         part = graders_only(lowered, checked, wanted, source)
         if not isinstance(part, Graph):
@@ -97,12 +115,21 @@ def compile_recipe(
             contract = contract_of(lowered.made[part.outputs[0]], made, needs, registered.scores)
         return Compilation(prune(part), (), contract=contract)
     if whole:
-        return Compilation(lowered.graph, _in_order(findings), lowered.declared)
+        return Compilation(lowered.graph, _in_order(findings), lowered.declared, lock=lock)
     outputs = {lowered.graph.stage_name(ref) for ref in lowered.graph.outputs}
     findings += [*unused(names, outputs), *lowered.diagnostics]
     if registry is not None:
         findings += taken_keys(lowered, registry)
-    return Compilation(None if _faulty(findings) else prune(lowered.graph), _in_order(findings))
+    if lock is not NO_LOCK:
+        from harmony_compiler.whole.unlocked import unlocked  # most recipes have no lock
+
+        findings += unlocked(lowered, lock, source, files, registry)
+    if _faulty(findings):
+        return Compilation(None, _in_order(findings), lock=lock)
+    graph = pinned(prune(lowered.graph), lock, source)
+    dropped = tuple(name for name, ref in lowered.declared.items() if ref not in graph.nodes)
+    looked = Looked({ref: lowered.made[ref] for ref in graph.nodes}, heads, dropped)
+    return Compilation(graph, _in_order(findings), lock=lock, looked=looked)
 
 
 def _faulty(findings: Sequence[Diagnostic]) -> bool:

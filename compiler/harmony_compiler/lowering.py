@@ -13,16 +13,19 @@ from harmony_compiler.declared.inputs import inputs_of
 from harmony_compiler.declared.modules import Checked
 from harmony_compiler.findings.graph import KeyTwice, UnsavedModel
 from harmony_compiler.graph.algorithms import Algorithm
+from harmony_compiler.graph.datasets import HubRows
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.formulas import renumbered
 from harmony_compiler.graph.graders import Combination, Grader, PythonGrader
 from harmony_compiler.graph.graph import Graph, Launch, Origin, references, value_to_json
 from harmony_compiler.graph.identity import ref_of
+from harmony_compiler.graph.models import HubModel
 from harmony_compiler.graph.node import Constructor, Node
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.types import GRADER
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.typed import Made, Value, in_one_line, plain
+from harmony_compiler.store.lock import NO_LOCK, Lock, Section
+from harmony_compiler.typed import LAYOUT, LOCKED, NOBODY, Made, Value, in_one_line, plain
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Label
 from harmony_grammar.records import Record, field
@@ -54,6 +57,7 @@ class Lowered(Record):
 
 class _Lowering(Record, frozen=False):
     names: Declarations
+    lock: Lock = NO_LOCK
     nodes: dict[Ref, Node] = field(factory=dict)
     made: dict[Ref, Made] = field(factory=dict)
     origins: dict[Ref, Origin] = field(factory=dict)
@@ -69,7 +73,7 @@ class _Lowering(Record, frozen=False):
         self.refs[id(made)] = ref
         self.nodes.setdefault(ref, node)
         self.made.setdefault(ref, made)
-        origin = self._origin(made)
+        origin = self._origin(made, node)
         is_named = id(made) in self.names
         if ref not in self.origins or (is_named and ref not in self.named):
             self.origins[ref] = origin
@@ -86,7 +90,15 @@ class _Lowering(Record, frozen=False):
         if made.cls is PythonGrader:  # a path in a graph is absolute
             file, _, name = values["function"].rpartition(":")
             values |= {"function": f"{place_of(file, made.given['function'])}:{name}"}
+        if issubclass(made.cls, HubModel | HubRows) and (commit := self._commit(values)):
+            values |= {"revision": commit}
         return made.cls(**values)
+
+    def _commit(self, values: dict[str, Any]) -> str:
+        """The commit that the lock has for a repository of the hub; "" where it has none."""
+        section: Section = "datasets" if "config" in values else "models"
+        locked = self.lock.hub(section, values["repo"], values.get("config"), values["revision"])
+        return locked[1].commit if locked else ""
 
     def _lowered(self, value: Any) -> Any:
         match value:
@@ -99,13 +111,21 @@ class _Lowering(Record, frozen=False):
             case _:
                 return value
 
-    def _origin(self, made: Made) -> Origin:
+    def _origin(self, made: Made, node: Node) -> Origin:
         declared = self.names.get(id(made))
         span = _place(made, self.names)
-        written = _cut(in_one_line(made.span)) if issubclass(made.cls, Grader) else made.cls.constructor
-        name = declared.name if declared else written
+        if declared:
+            name = declared.name
+        else:
+            name = _cut(in_one_line(made.span)) if issubclass(made.cls, Grader) else made.cls.constructor
         doc = declared.part.doc if declared else ""
-        given = tuple(name for name in made.values if name in made.given)
+        given = {
+            name: tuple(sorted(made.given[name].shows | ({LAYOUT} if name in made.recognised else NOBODY)))
+            for name in made.values
+            if name in made.given
+        }
+        if "revision" in made.values and made.values["revision"] != getattr(node, "revision", None):
+            given["revision"] = (LOCKED,)
         entries = {
             key: tuple(in_one_line(entry.span) for entry in value.data)
             for key, value in made.given.items()
@@ -146,10 +166,13 @@ def every_made(checked: Checked) -> list[Made]:
     return list(found.values())
 
 
-def lower(checked: Checked, launch: Launch) -> Lowered:
-    """The graph of a recipe without errors, with everything in it; `passes` drop what no output needs."""
+def lower(checked: Checked, launch: Launch, lock: Lock = NO_LOCK) -> Lowered:
+    """The graph of a recipe without errors, with everything in it; `passes` drop what no output needs.
+
+    A repository of the hub that the lock knows is named by its commit.
+    """
     declarations = _declarations(checked)
-    lowering = _Lowering(declarations)
+    lowering = _Lowering(declarations, lock)
     for made in every_made(checked):
         if made.is_node:
             lowering.lower(made)

@@ -6,7 +6,8 @@ values, the launch is given. A `Made` is a constructor with its fields, on the w
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final
 
 from harmony_compiler.graph.formulas import Formula
 from harmony_compiler.graph.node import Constructor, Node
@@ -27,7 +28,7 @@ class _Unknown:
 UNKNOWN_DATA: Final = _Unknown()
 
 
-class Read(NamedTuple):
+class Read(Record):
     """A place where a key of the row's metadata, or in a filter a column, is read."""
 
     key: str
@@ -47,19 +48,26 @@ class Graded(Record):
     """How deep they are nested."""
 
 
+LAUNCH, LAYOUT, LOCKED = "ctx", "known layout", "the lock"
+"""What may decide a value beside the text of the recipe and its inputs, whose names are none of these."""
+NOBODY: Final[frozenset[str]] = frozenset()
+"""What the text of the recipe alone decides."""
+
+
 class Value(Record):
     """A value with its type and place.
 
     `data` is a Python constant, a `Made`, a `Graded`, a tuple of values (a list) or a dict of values (a
     record). `literal` is set where the value is a string literal, which adapts to the place it stands in.
-    `by_launch` says that the launch had a part in it, `named` that a name stands for it.
+    `by` says what decided it beside the recipe's text: `LAUNCH`, and inputs by their names. `named` says that
+    a name stands for it.
     """
 
     type: Type
     data: Any
     span: Span
     literal: syntax.Text | None = None
-    by_launch: bool = False
+    by: frozenset[str] = NOBODY
     named: bool = False
 
     @property
@@ -67,15 +75,29 @@ class Value(Record):
         return self.type is UNKNOWN
 
     @property
+    def by_launch(self) -> bool:
+        return LAUNCH in self.by
+
+    @property
+    def shows(self) -> frozenset[str]:
+        """What decided it, or a part of it."""
+        if not isinstance(self.data, tuple | dict):
+            return self.by
+        return self.by | by_all(self.data.values() if isinstance(self.data, dict) else self.data)
+
+    @property
     def shows_launch(self) -> bool:
         """Whether the launch had a part in it, or in a part of it."""
-        parts = self.data.values() if isinstance(self.data, dict) else self.data
-        inside = isinstance(self.data, tuple | dict) and any(part.shows_launch for part in parts)
-        return self.by_launch or inside
+        return LAUNCH in self.shows
 
     def at(self, span: Span) -> Value:
         """The same value, used at another place."""
         return replace(self, span=span)
+
+
+def by_all(values: Iterable[Value]) -> frozenset[str]:
+    """What decided any of these values."""
+    return NOBODY.union(*(value.shows for value in values))
 
 
 def unknown(span: Span) -> Value:
@@ -128,5 +150,9 @@ def plain(value: Value) -> Any:
 
 
 def in_one_line(span: Span) -> str:
-    """What is written at a place, its blanks collapsed."""
-    return " ".join(span.text.split())
+    """What is written at a place, in one line and one layout: no comment makes another name of it."""
+    if span.text.replace(".", "").isidentifier():
+        return span.text
+    from harmony_grammar import formatting
+
+    return formatting.in_one_line(span)

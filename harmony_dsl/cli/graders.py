@@ -102,7 +102,7 @@ def _shown(registry: Path, key: str, *, as_json: bool) -> str:
     if as_json:
         return json_text(_data(registry, key, held))
     from harmony_compiler.graph.graph import Graph
-    from harmony_compiler.plan import part_text
+    from harmony_compiler.plan.shown import part_text
 
     facts = {
         "scores": _scores(held),

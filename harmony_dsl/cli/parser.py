@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harmony_compiler.graph.graph import Launch
     from harmony_grammar.diagnostics import Diagnostic
 
-_LATER = {
-    "plan": ("--graph",),
-}
-"""Options of the language's contract that do not exist yet."""
-
 
 class Request(Record):
     """What the options that all commands share ask for."""
@@ -43,7 +38,6 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             f"harmonyc {command}", usage, description=description, formatter_class=layout, allow_abbrev=False
         )
-        self._command = command
         self.add_argument(
             "--traceback", action="store_true", help="show the traceback where Harmony itself fails"
         )
@@ -55,8 +49,6 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _refuse(self, option: str) -> NoReturn:
-        if option in _LATER.get(self._command, ()):
-            self.error(f"`{option}` is not supported yet")
         known = tuple(name for action in self._actions for name in action.option_strings)
         if option.startswith("-"):
             self.error(f"there is no option `{option}`{did_you_mean(option, known)}")

@@ -150,7 +150,7 @@ def _shown(graph: Graph, views: Iterable[View], options: Namespace) -> list[View
 def _as_json(graph: Graph, view: View) -> Mapping[str, Any]:
     from dataclasses import asdict
 
-    from harmony_compiler.plan import name_of
+    from harmony_compiler.plan.shown import name_of
     from harmony_dsl.preview.words import fault_text
 
     reading, lengths = view.reading, view.lengths

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def compile_path(
-    path: str, request: Request, wanted: str | None = None, *, whole: bool = False
+    path: str, request: Request, wanted: str | None = None, *, whole: bool = False, locked: bool = True
 ) -> Compilation:
     """Compile the recipe at `path`, or of it only what `wanted` grades with, or the `whole` of it with what
-    no output needs.
+    no output needs; what its lock has counts where it is `locked`.
 
     A file that cannot be read is a finding like any other.
     """
@@ -33,11 +33,16 @@ def compile_path(
     source = read_source(path)
     if not isinstance(source, Source):
         return Compilation(None, (source,))
-    return compile_source(source, request, wanted, whole=whole)
+    return compile_source(source, request, wanted, whole=whole, locked=locked)
 
 
 def compile_source(
-    source: Source, request: Request, wanted: str | None = None, *, whole: bool = False
+    source: Source,
+    request: Request,
+    wanted: str | None = None,
+    *,
+    whole: bool = False,
+    locked: bool = True,
 ) -> Compilation:
     """Compile a recipe that was read, with the options of the command line."""
     from harmony_compiler.compile import compile_recipe
@@ -50,6 +55,7 @@ def compile_source(
         registry=home() / "models",
         wanted=wanted,
         whole=whole,
+        locked=locked,
     )
 
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harmony_compiler.plan import name_of, part_text
+from harmony_compiler.plan.shown import name_of, part_text
 from harmony_dsl.cli.output import counted
 
 if TYPE_CHECKING:

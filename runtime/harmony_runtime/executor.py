@@ -30,6 +30,7 @@ from harmony_runtime.processes.interrupts import Interrupts, Stop
 from harmony_runtime.processes.pulse import Stall
 from harmony_runtime.published import with_published
 from harmony_runtime.quiet import silence_libraries
+from harmony_runtime.run.pins import refuse_changed_graders
 from harmony_runtime.run.reuse import refuse_unfit
 from harmony_runtime.run.walk import Walk
 from harmony_runtime.secrets import refuse_unset
@@ -62,6 +63,7 @@ def run(
     registry = registry.absolute()
     silence_libraries()
     with Interrupts(max_time) as interrupts, ExitStack() as held:
+        refuse_changed_graders(graph, registry)
         graph = with_published(graph, registry.parent)
         _refuse_unknown(graph)
         refuse_unset(graph)

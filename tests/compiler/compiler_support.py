@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.declared.given import Setting
 from harmony_compiler.graph.graph import Graph, Launch
+from harmony_compiler.plan.overflow import bytes_of, overflowing
+from harmony_compiler.plan.plan import Where, plan_of
 from harmony_compiler.store.datasets import add
 from harmony_compiler.store.registry import Entry, write_manifest
+from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.source import Source
 
 RECIPE = "case.recipe"
@@ -183,3 +187,13 @@ def graph_of(text: str, sets: Sequence[str] = (), **launch: int) -> Graph:
     compilation = check_text(text, sets, **launch)
     assert compilation.graph is not None, [finding.words.message for finding in compilation.diagnostics]
     return compilation.graph
+
+
+def too_large(compilation: Compilation, device: Any, memory: str | None) -> Sequence[Diagnostic]:
+    """What `plan` says of stages that do not fit into the memory of a device, where one is given."""
+    if memory is None or compilation.graph is None or compilation.looked is None:
+        return ()
+    limit, plan = bytes_of(memory), plan_of(compilation, Where(device=device))
+    assert limit is not None
+    memories = {ref: part.memory for ref, part in plan.parts.items()}
+    return tuple(overflowing(plan.graph, memories, compilation.looked.made, limit))

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from compiler_support import too_large
 
 from harmony_compiler.compile import compile_recipe
 from harmony_compiler.declared.given import Setting
@@ -109,12 +110,14 @@ def test_a_page_has_its_form(code: str) -> None:
 
 
 _OPTIONS = argparse.ArgumentParser()
-_OPTIONS.add_argument("command", choices=["check", "grade"])
+_OPTIONS.add_argument("command", choices=["check", "grade", "plan"])
 _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--inputs", default="")
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
 _OPTIONS.add_argument("--shard", action="store_true")
+_OPTIONS.add_argument("--device", default="gpu")
+_OPTIONS.add_argument("--device-memory")
 _OPTIONS.add_argument("--num-machines", type=int, default=1)
 
 
@@ -133,13 +136,14 @@ def findings_of(code: str, section: str, registry: Path) -> tuple[Diagnostic, ..
     inputs = read_inputs(options.inputs) if options.inputs else ()
     if not isinstance(inputs, tuple):
         return (inputs,)
-    return compile_recipe(
+    found = compile_recipe(
         Source(path.name, example.recipe, path),
         settings=[*inputs, *(Setting(*one.split("=", 1)) for one in options.set)],
         launch=Launch(options.num_processes, options.num_machines, options.shard),
         registry=registry,
         wanted=options.grader or ANY_GRADER if options.command == "grade" else None,
-    ).diagnostics
+    )
+    return (*found.diagnostics, *too_large(found, options.device, options.device_memory))
 
 
 def said(findings: tuple[Diagnostic, ...]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
+from compiler_support import too_large
 
 from harmony_compiler import findings
 from harmony_compiler.compile import compile_recipe
@@ -31,13 +32,15 @@ MISSING = "missing.recipe"
 """The recipe that a case names to be told that there is none."""
 
 _OPTIONS = argparse.ArgumentParser(prog="harmonyc")
-_OPTIONS.add_argument("command", choices=["check", "grade"])
+_OPTIONS.add_argument("command", choices=["check", "grade", "plan"])
 _OPTIONS.add_argument("recipe")
 _OPTIONS.add_argument("grader", nargs="?")
 _OPTIONS.add_argument("--set", action="append", default=[])
 _OPTIONS.add_argument("--inputs", action="append", default=[])
 _OPTIONS.add_argument("--num-processes", type=int, default=1)
 _OPTIONS.add_argument("--shard", action="store_true")
+_OPTIONS.add_argument("--device", default="gpu")
+_OPTIONS.add_argument("--device-memory")
 
 
 def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, ...]:
@@ -62,7 +65,7 @@ def findings_of(command: str, recipe: str, registry: Path) -> tuple[Diagnostic, 
         settings.extend(read)
     launch = Launch(options.num_processes, 1, options.shard)
     found = compile_recipe(source, settings=settings, launch=launch, registry=registry, wanted=wanted)
-    return found.diagnostics
+    return (*found.diagnostics, *too_large(found, options.device, options.device_memory))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

@@ -285,7 +285,7 @@ def test_docs_and_places_are_kept_beside_the_nodes() -> None:
         "case.recipe",
         3,
         "What it learns.\nAnd how.",
-        ("steps", "model", "dataset", "lr", "samples_per_batch"),
+        dict.fromkeys(("steps", "model", "dataset", "lr", "samples_per_batch"), ()),
     )
     assert (origins["tiny"].line, origins["sums"].line, origins["save"].line) == (10, 16, 20)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_compiler.data.slices import read_slices, shared, taken
-from harmony_compiler.store.lock import Lock, LockedDataset, hub_key, lock_text
+from harmony_compiler.store.lock import Lock, Locked, hub_key, lock_text
 
 ROWS = 20
 
@@ -97,7 +97,7 @@ def test_rows_of_the_hub() -> None:
     assert found('split = "train"', 'split = "train"', source=source) == ["rows"]
     assert found('split = "train[:50]"', 'split = "train[90%:]"', source=source) == []
     assert found('split = "train"', 'split = "train", revision = "old"', source=source) == []
-    locked = LockedDataset({"q": "str", "a": "str"}, {"train": 50, "test": 5})
+    locked = Locked({"q": "str", "a": "str"}, {"train": 50, "test": 5})
     Path("case.recipe.lock").write_text(lock_text(Lock({hub_key("a/b", None, None): locked})))
     assert found('split = "train+test"', 'split = "train[90%:] + test"', source='hf("a/b")') == ["10 rows"]
 

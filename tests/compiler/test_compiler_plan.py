@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-from compiler_support import COMPARED, GOOD, MODEL, PPO, REINFORCED, check_text, graph_of, replaced
+from compiler_support import COMPARED, GOOD, MODEL, PPO, REINFORCED, check_text, replaced
 
-from harmony_compiler.files import Disk
+from harmony_compiler.files import DISK, Disk
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.plan import plan_json, plan_text
+from harmony_compiler.plan.plan import Plan, Where, plan_of
+from harmony_compiler.plan.shown import fields
+from harmony_compiler.plan.text import plan_text
 
 GOLDEN = Path(__file__).parent / "golden_plans"
 
@@ -91,6 +93,13 @@ CRITICISED = replaced(
 )
 
 
+def planned(recipe: str, sets: Sequence[str] = (), files: Disk = DISK, **launch: int) -> Plan:
+    """The plan of a recipe without errors."""
+    compilation = check_text(recipe, sets, **launch)
+    assert compilation.graph is not None, [finding.words.message for finding in compilation.diagnostics]
+    return plan_of(compilation, Where(set_inputs=tuple(text.partition("=")[0] for text in sets)), files)
+
+
 @pytest.mark.parametrize(
     ("name", "recipe", "sets"),
     [
@@ -101,70 +110,153 @@ CRITICISED = replaced(
     ],
 )
 def test_a_plan_reads_as_it_was_reviewed(name: str, recipe: str, sets: list[str], folder: Path) -> None:
-    shown = plan_text(graph_of(recipe, sets, world_size=2)).replace(str(folder), "FOLDER")
+    shown = plan_text(planned(recipe, sets, world_size=2)).replace(str(folder), "FOLDER")
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(shown, encoding="utf-8")
     assert shown == golden.read_text(encoding="utf-8")
 
 
-def by_name(graph: Graph, values: dict[Any, int | None]) -> dict[str, int | None]:
-    return {graph.stage_name(ref): value for ref, value in values.items()}
+def taken(plan: Plan) -> dict[str, int | None]:
+    return {plan.graph.stage_name(ref): rows.taken for ref, rows in plan.rows.items()}
+
+
+def steps(plan: Plan) -> dict[str, int | None]:
+    return {plan.graph.stage_name(ref): part.work.steps for ref, part in plan.parts.items()}
 
 
 def test_rows_and_steps_are_counted_where_they_can_be() -> None:
-    graph = graph_of(RECIPE)
-    plan = plan_json(graph)
-    assert by_name(graph, plan["rows"]) == {"sums": 2, "few": 1, "inline": 4, "sliced": None}
-    assert by_name(graph, plan["steps"]) == {"warm": 2, "tuned": 1000, "side": None, "other": 1}
+    plan = planned(RECIPE)
+    assert taken(plan) == {"sums": 2, "few": 1, "inline": 4, "sliced": 1}
+    assert steps(plan) == {"warm": 2, "tuned": 1000, "side": 1, "other": 1}
 
 
-def test_each_file_is_counted_once_through_files() -> None:
-    class Counting(Disk):
-        counted: ClassVar[list[str]] = []
+def test_the_lines_of_a_file_that_is_too_long_to_be_read_are_counted(folder: Path) -> None:
+    long = "x" * 5000
+    (folder / "long.jsonl").write_text(
+        "".join(f'{{"question": "{n}", "answer": "{long}"}}\n' for n in range(1000))
+    )
+    plan = planned(replaced(GOOD, ("steps = 3", "epochs = 1"), ("sums.jsonl", "long.jsonl")))
+    assert list(taken(plan).values()) == [1000]
+    assert list(steps(plan).values()) == [250]
 
-        def filled_lines(self, path: Path) -> int:
-            self.counted.append(path.name)
-            return 40
 
-    graph = graph_of(replaced(GOOD, ("steps = 3", "epochs = 1")))
-    assert list(plan_json(graph, Counting())["steps"].values()) == [10]
-    assert Counting.counted == ["sums.jsonl"]
+def test_what_a_filter_leaves_is_a_bound() -> None:
+    plan = planned(
+        replaced(
+            GOOD,
+            ("steps = 3", "epochs = 1"),
+            ('"sums.jsonl") {', '"sums.jsonl") {\n  filter = len(question) > 3'),
+        )
+    )
+    (rows,) = plan.rows.values()
+    assert (rows.source, rows.taken, rows.at_most) == (2, 2, True)
+    (part,) = plan.parts.values()
+    assert part.work.at_most and "at most 1 step" in plan_text(plan)
 
 
 STEPS = [("epochs = 1", 1), ("epochs = 3", 2), ("epochs = 0.01", 1), ("epochs = 2.5", 2), ("steps = 9", 9)]
 
 
-@pytest.mark.parametrize(("length", "steps"), STEPS, ids=[length for length, _ in STEPS])
-def test_steps_are_rounded_up(length: str, steps: int) -> None:
+@pytest.mark.parametrize(("length", "number"), STEPS, ids=[length for length, _ in STEPS])
+def test_steps_are_rounded_up(length: str, number: int) -> None:
     """Two rows, four a step."""
-    graph = graph_of(replaced(GOOD, ("steps = 3", length)))
-    assert list(plan_json(graph)["steps"].values()) == [steps]
+    assert list(steps(planned(replaced(GOOD, ("steps = 3", length)))).values()) == [number]
 
 
 def test_prompts_of_a_step_are_its_completions_over_the_group() -> None:
     """Two rows; four completions a step, two of each prompt."""
-    graph = graph_of(replaced(REINFORCED, ("steps = 3", "epochs = 3")))
-    assert list(plan_json(graph)["steps"].values()) == [3]
+    plan = planned(replaced(REINFORCED, ("steps = 3", "epochs = 3")))
+    (part,) = plan.parts.values()
+    assert (part.work.steps, part.work.completions, part.work.prompts) == (3, 12, 6)
 
 
 def test_a_file_that_went_away_is_not_counted(folder: Path) -> None:
-    graph = graph_of(GOOD)
+    compilation = check_text(GOOD)
     (folder / "sums.jsonl").unlink()
-    assert list(plan_json(graph)["rows"].values()) == [None]
+    plan = plan_of(compilation, Where())
+    assert plan.digest == ""
+    assert plan_text(plan)
 
 
 def test_the_json_is_the_graph_and_can_be_read_again() -> None:
-    graph = graph_of(RECIPE)
-    plan = json.loads(json.dumps(plan_json(graph)))
-    assert Graph.from_json(plan) == graph
-    assert {key: value for key, value in plan.items() if key not in ("rows", "steps")} == graph.to_json()
+    plan = planned(RECIPE)
+    told = json.loads(json.dumps(plan.to_json()))
+    assert Graph.from_json(told) == plan.graph
+    beside = ("digest", "assumed", "dropped", "rows", "parts")
+    assert {key: value for key, value in told.items() if key not in beside} == plan.graph.to_json()
 
 
-def test_the_plan_of_a_grader_alone() -> None:
-    graph = check_text(REINFORCED, wanted="right").graph
-    assert graph is not None
-    assert plan_text(graph).splitlines()[-2:] == ["outputs", "  right"]
+def test_each_value_says_where_it_came_from() -> None:
+    recipe = replaced(
+        REINFORCED,
+        ("  steps = 3\n", "  steps = count\n  lr = if ctx.world_size > 1 then 2 * rate else rate\n"),
+    )
+    recipe = "input count: int = 3\ninput rate: float = 1e-6\n" + recipe
+    plan = planned(recipe, ["count=4"])
+    (stage,) = plan.parts
+    origins = {field.name: field.origin for field in fields(plan.graph, stage)}
+    assert origins["steps"] == "input count"
+    assert origins["lr"] == "launch, input rate"
+    assert origins["samples_per_batch"] == "recipe"
+    assert origins["clip_range"] == "default"
+    shown = plan_text(plan)
+    assert "  count = 4\n  rate = 1e-06  (default)\n" in shown
+    assert "steps = 4  (input count)" in shown
+
+
+def test_rows_of_a_known_layout_say_so(folder: Path) -> None:
+    (folder / "known.jsonl").write_text('{"prompt": "1+1", "completion": "2"}\n')
+    plan = planned(
+        MODEL + 'train t = sft { model = tiny, dataset = jsonl("known.jsonl"), steps = 1 }\nsave t as "t"\n'
+    )
+    (rows,) = plan.rows
+    assert {field.name: field.origin for field in fields(plan.graph, rows)}["prompt"] == "known layout"
+
+
+def test_what_no_output_needs_is_left_out_and_said() -> None:
+    plan = planned(GOOD + '\ngrader idle = contains("x")\n')
+    assert plan.dropped == ("idle",)
+    assert "left out, since no output needs it: idle" in plan_text(plan)
+
+
+# --- the digest -----------------------------------------------------------------------------------------
+
+SAME = [
+    lambda text: text.replace("adder", "sum_maker"),
+    lambda text: "# a remark\n" + text.replace("  ", "    "),
+    lambda text: text + '\ngrader idle = contains("x")\n',
+]
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_names_layout_and_what_is_not_used_leave_the_digest(change: Callable[[str], str]) -> None:
+    # The key of a `save` is where something is written, and part of it.
+    changed = change(GOOD).replace('as "sum_maker"', 'as "adder"')
+    assert changed != GOOD and planned(changed).digest == planned(GOOD).digest != ""
+
+
+OTHERS = [
+    ("steps = 3", "steps = 4"),
+    ("hidden_size = 8", "hidden_size = 8, max_batch_tokens = 64"),
+    ('"adder"', '"a"'),
+]
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_what_is_computed_and_how_is_in_the_digest(change: tuple[str, str]) -> None:
+    assert planned(replaced(GOOD, change)).digest != planned(GOOD).digest
+
+
+def test_data_and_launch_are_in_the_digest_and_places_are_not(folder: Path) -> None:
+    before = planned(GOOD).digest
+    assert planned(GOOD, world_size=2).digest != before
+    (folder / "sums.jsonl").rename(folder / "moved.jsonl")
+    moved = replaced(GOOD, ("sums.jsonl", "moved.jsonl"))
+    assert planned(moved).digest == before
+    text = (folder / "moved.jsonl").read_text()
+    (folder / "moved.jsonl").write_text(text.replace("2", "3"))
+    assert planned(moved).digest != before
 
 
 FORMULA_TEXTS = [
@@ -190,29 +282,30 @@ def test_a_formula_is_shown_as_it_is_written(formula: str) -> None:
     def shown(text: str) -> str:
         graph = check_text(f"grader g = {text}\n", wanted="g").graph
         assert graph is not None
-        (line,) = [line for line in plan_text(graph).splitlines() if line.startswith("  expression = ")]
-        return line.removeprefix("  expression = ")
+        (found,) = [f.value for ref in graph.nodes for f in fields(graph, ref) if f.name == "expression"]
+        return found
 
     assert shown(formula) == formula
     assert shown(shown(formula)) == formula
 
 
 def test_the_plan_of_a_file_without_outputs() -> None:
-    compilation = check_text("recipe empty\ninput size: int = 3\n")
-    assert compilation.graph is not None
-    assert plan_text(compilation.graph).splitlines()[0] == "recipe empty, seed 0, on one device"
+    plan = planned("recipe empty\ninput size: int = 3\n")
+    assert plan_text(plan).splitlines()[0] == "recipe empty, seed 0"
 
 
-def test_the_plan_is_the_same_for_every_hash_seed() -> None:
+def test_the_plan_is_the_same_for_every_process_and_hash_seed() -> None:
     Path("case.recipe").write_text(RECIPE, encoding="utf-8")
     code = """
 import json
 from pathlib import Path
 from harmony_compiler.compile import compile_recipe
-from harmony_compiler.plan import plan_json
+from harmony_compiler.plan.plan import Where, plan_of
+from harmony_compiler.plan.text import plan_text
 from harmony_grammar.source import Source
 path = Path("case.recipe").absolute()
-print(json.dumps(plan_json(compile_recipe(Source("case.recipe", path.read_text(), path)).graph)))
+plan = plan_of(compile_recipe(Source("case.recipe", path.read_text(), path)), Where())
+print(json.dumps(plan.to_json()), plan_text(plan), plan.digest)
 """
     plans = set()
     for seed in ("0", "1", "2"):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.files import Disk, read_source
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.plan import plan_text
+from harmony_compiler.plan.plan import Where, plan_of
+from harmony_compiler.plan.text import plan_text
 from harmony_dsl.testing import formulas
 from harmony_grammar.rendering import render_text, to_json
 from harmony_grammar.source import Source
@@ -56,7 +57,8 @@ def sound(compilation: Compilation) -> None:
     json.dumps(to_json(compilation.diagnostics))
     if compilation.graph is not None:
         assert Graph.from_json(json.loads(json.dumps(compilation.graph.to_json()))) == compilation.graph
-        plan_text(compilation.graph)
+        if compilation.looked is not None:  # a grader alone has no plan
+            assert plan_text(plan_of(compilation, Where()))
 
 
 class OneFile(Disk):

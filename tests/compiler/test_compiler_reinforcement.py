@@ -51,9 +51,10 @@ def test_evaluations_are_outputs() -> None:
 
 
 def test_columns_are_named_by_what_is_written() -> None:
+    """However it is laid out: a formatter renames nothing."""
     graph = graph_of(replaced(WHOLE, ("[right, words(completion)]", "[right,   words( completion )\n  ]")))
     (ref,) = [ref for ref, node in graph.nodes.items() if isinstance(node, Compare)]
-    expected = {"models": ("tiny", "adder"), "graders": ("right", "words( completion )")}
+    expected = {"models": ("tiny", "adder"), "graders": ("right", "words(completion)")}
     assert graph.origins[ref].entries == expected
     assert Graph.from_json(json.loads(json.dumps(graph.to_json()))) == graph
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from harmony_compiler.compile import Compilation, compile_recipe
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.identity import training_digest
-from harmony_compiler.plan import plan_text
+from harmony_compiler.plan.plan import Where, plan_of
+from harmony_compiler.plan.text import plan_text
 from harmony_compiler.store.files import content_hash
 from harmony_dsl.testing import (
     KINDS,
@@ -70,7 +71,7 @@ def test_a_well_typed_recipe_has_no_errors(check: Compile, recipe: Recipe) -> No
     assert [f.words.message for f in compilation.diagnostics if f.severity == "error"] == []
     assert compilation.graph is not None
     assert Graph.from_json(json.loads(json.dumps(compilation.graph.to_json()))) == compilation.graph
-    assert plan_text(compilation.graph)
+    assert plan_text(plan_of(compilation, Where()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +133,7 @@ def test_a_secret_is_nowhere(check: Compile, secrets: None, recipe: Recipe) -> N
     compilation = check(recipe)
     told = [render_text(compilation.diagnostics), json.dumps(to_json(compilation.diagnostics))]
     if compilation.graph is not None:
-        told += [plan_text(compilation.graph), json.dumps(compilation.graph.to_json())]
+        told += [plan_text(plan_of(compilation, Where())), json.dumps(compilation.graph.to_json())]
     assert not any(VALUE in text for text in told)
 
 

@@ -1,4 +1,7 @@
-"""What `harmonyc explain` prints is what is computed: its equations are evaluated as they are printed."""
+"""What `harmonyc explain` prints is what is computed: its equations are evaluated as they are printed.
+
+So are those of `harmonyc plan`, which have the recipe's numbers in them.
+"""
 
 # Names of tensors end in their shape: P prompts, G completions of each, C completions of a step, M of an
 # update, B rows, T tokens, N those that count.
@@ -9,21 +12,22 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from harmony_compiler.graph import equations
+from harmony_compiler.graph.algorithms import Algorithm, Dpo, Grpo, Ppo, Sft
 from harmony_compiler.graph.catalogue import ALGORITHMS
+from harmony_compiler.graph.equations import equations_of
 from harmony_compiler.graph.node import Constructor, schema
-from harmony_compiler.graph.settings import Constant, Cosine, Linear, Schedule
+from harmony_compiler.graph.settings import Constant, Cosine, Linear, Sampling, Schedule
 from harmony_compiler.graph.types import LiteralText, options_of
-from harmony_compiler.graph.values import Percent
+from harmony_compiler.graph.values import Percent, Ref
+from harmony_compiler.plan.losses import filled
 from harmony_runtime.algorithms.ppo import lesson_of
 from harmony_runtime.algorithms.schedules import rate
 from harmony_runtime.losses import (
@@ -38,23 +42,9 @@ from harmony_runtime.losses import (
 from harmony_runtime.rollout.batch import Batch
 
 NAN = math.nan
+NODE = Ref("another-node")
 Known = dict[str, Any]
 Then = Mapping[str, Callable[[Any], Any]]
-
-
-class Line(NamedTuple):
-    name: str
-    each_token: bool
-    """Whether it is worked out token by token, from the last to the first: `A[t] = …`."""
-    expression: str
-    case: str
-
-
-def lines(formula: str) -> Iterator[Line]:
-    for line in formula.partition("\n\n")[0].splitlines():
-        found = re.fullmatch(r"(\w+)(\[t\])? = (.+?)(?: {2,}with (.+))?", line)
-        assert found, line
-        yield Line(found[1], bool(found[2]), found[3].replace("^", "**"), found[4] or "")
 
 
 def holds(case: str, known: Known) -> bool:
@@ -71,20 +61,34 @@ def evaluate(formula: str, known: Known, then: Then | None = None) -> Known:
     """All that a formula says of what is known; `then` adds to a result what the words below say of it."""
     known = {"exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "sigmoid": torch.sigmoid, **known}
     known |= {"clip": torch.clamp, "min": torch.minimum, "max": larger}
-    for line in lines(formula):
+    for line in equations_of(formula):
         if not line.each_token and holds(line.case, known):
             found = eval(line.expression, {}, known)
             known[line.name] = then[line.name](found) if then and line.name in then else found
     return known
 
 
+def loss_by(node: Algorithm, known: Known, then: Then | None = None) -> Known:
+    """What the formula of an algorithm says of its loss, and with a stage's numbers in it says as well."""
+    fields = schema(type(node))
+    options = {name: getattr(node, name) for name in fields}
+    said = evaluate(node.formula, {**options, **known}, then)
+    assert not fields.keys() & known.keys()
+    shown = evaluate("\n".join(filled(node)), known, then)
+    losses = [name for name in shown if name.startswith("loss")]
+    assert losses
+    for name in losses:
+        torch.testing.assert_close(shown[name], said[name], rtol=1e-12, atol=0)
+    return said
+
+
 def recursion(formula: str, known: Known, tokens: int) -> dict[str, list[float]]:
     """The equations of one completion that go from token to token. Behind the last one all is 0."""
     found: dict[str, list[float]] = {
-        line.name: [0.0] * (tokens + 1) for line in lines(formula) if line.each_token
+        line.name: [0.0] * (tokens + 1) for line in equations_of(formula) if line.each_token
     }
     for t in reversed(range(tokens)):
-        for line in lines(formula):
+        for line in equations_of(formula):
             if line.each_token:
                 found[line.name][t] = eval(line.expression, {}, {**known, **found, "t": t})
     return {name: numbers[:tokens] for name, numbers in found.items()}
@@ -124,7 +128,7 @@ def reductions(counts_BT: Tensor) -> Known:
 def test_a_formula_tells_of_every_option_that_its_algorithm_has(cls: type[Constructor]) -> None:
     """Of its own ones; those that all algorithms share have formulas of their own."""
     own = set(schema(cls)).intersection(vars(cls).get("__annotations__", {}))
-    cases = {line.case for line in lines(cls.formula)}
+    cases = {line.case for line in equations_of(cls.formula)}
     for name in own:
         texts = [
             option.text for option in options_of(schema(cls)[name].type) if isinstance(option, LiteralText)
@@ -142,8 +146,8 @@ def test_the_formula_of_sft(reduce: Any) -> None:
     counts_BT = ragged([6, 2, 0, 4]) * numbers(4, 6, seed=2).abs()  # turns have weights
     counts_BT[0, :3] = 0.0
     weights_BT = token_weights(counts_BT, float(counts_BT.sum()), 3, reduce)
-    known = {"log_p": logprobs_BT, "reduce": reduce, **reductions(counts_BT)}
-    said = evaluate(equations.SFT, known)["loss"]
+    known = {"log_p": logprobs_BT, **reductions(counts_BT)}
+    said = loss_by(Sft(model=NODE, dataset=NODE, seed=0, steps=1, reduce=reduce), known)["loss"]
     torch.testing.assert_close(sft_loss(logprobs_BT, weights_BT), said, rtol=1e-12, atol=0)
 
 
@@ -155,8 +159,9 @@ def test_the_formula_of_dpo(loss: Any, smoothing: float) -> None:
         better, worse, start_better, start_worse, beta=0.3, loss=loss, label_smoothing=smoothing
     ).losses_P.mean()
     known = {"better": better, "worse": worse, "better_at_start": start_better, "worse_at_start": start_worse}
-    known |= {"beta": 0.3, "label_smoothing": smoothing, "loss": loss, "mean": torch.mean}
-    said = evaluate(equations.DPO, known)["loss"]
+    known |= {"mean": torch.mean}
+    options = {"beta": 0.3, "label_smoothing": smoothing, "loss": loss}
+    said = loss_by(Dpo(model=NODE, dataset=NODE, seed=0, steps=1, **options), known)["loss"]
     torch.testing.assert_close(found, said, rtol=1e-10, atol=0)
 
 
@@ -194,17 +199,22 @@ def test_the_formula_of_grpo(advantage: Any, ratio: Any, reduce: Any, kl_beta: f
         kl_beta=kl_beta,
     )
     known = {"R": REWARDS_PG, "group_mean": group_mean, "group_std": group_std}
-    known |= {"new": new_BT, "old": old_BT, "start": start_BT, "kl_beta": kl_beta, **reductions(counts_BT)}
-    known |= {"advantage": advantage, "ratio": ratio, "reduce": reduce, "clip_range": 0.1}
-    known |= {"clip_range_high": 0.25, "sampling": SimpleNamespace(max_tokens=9)}
-    said = evaluate(equations.GRPO, known, {"A": lambda all_PG: all_PG.nan_to_num(0.0).view(-1, 1)})
+    known |= {"new": new_BT, "old": old_BT, "start": start_BT, **reductions(counts_BT)}
+    options = {"advantage": advantage, "ratio": ratio, "reduce": reduce, "clip_range": 0.1}
+    options |= {"kl_beta": kl_beta, "clip_range_high": 0.25, "sampling": Sampling(max_tokens=9)}
+    stage = Grpo(model=NODE, dataset=NODE, grader=NODE, seed=0, steps=1, **options)
+    said = loss_by(stage, known, {"A": lambda all_PG: all_PG.nan_to_num(0.0).view(-1, 1)})
     assert bool(found.clipped_BT.any())
     torch.testing.assert_close(found.loss, said["loss"], rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("clip_range_value", [None, 0.1])
-@pytest.mark.parametrize(("whiten", "kl_beta"), [(True, 0.1), (False, 0.1), (True, 0.0)])
-def test_the_formula_of_ppo(whiten: bool, kl_beta: float, clip_range_value: float | None) -> None:
+@pytest.mark.parametrize(
+    ("whiten", "kl_beta", "gamma"), [(True, 0.1, 0.9), (False, 0.1, 0.9), (True, 0.0, 1.0)]
+)
+def test_the_formula_of_ppo(
+    whiten: bool, kl_beta: float, gamma: float, clip_range_value: float | None
+) -> None:
     """Six completions of a step, of which four are updated on; one has no reward."""
     lengths, prompt, update_M = [5, 1, 3, 4, 2, 2], 2, torch.tensor([0, 2, 3, 5])
     counted_CT = ragged([prompt + length for length in lengths])
@@ -222,14 +232,12 @@ def test_the_formula_of_ppo(whiten: bool, kl_beta: float, clip_range_value: floa
         drawn_CT=torch.where(counted_CT, old_CT, 0.0).float(),
         lengths_C=torch.tensor(lengths) + prompt,
     )
-    node = {"kl_beta": kl_beta, "gae_gamma": 0.9, "gae_lambda": 0.8, "whiten": whiten}
-    lesson = lesson_of(
-        batch,
-        rewards_C,
-        start_CT if kl_beta else None,
-        value_CT,
-        SimpleNamespace(**node),  # type: ignore[arg-type]
+    options: Known = {"kl_beta": kl_beta, "gae_gamma": gamma, "gae_lambda": 0.8, "whiten": whiten}
+    options |= {"clip_range": 0.1, "clip_range_value": clip_range_value}
+    stage = Ppo(
+        policy_model=NODE, value_model=NODE, dataset=NODE, grader=NODE, seed=0, max_num_ppo_steps=1, **options
     )
+    lesson = lesson_of(batch, rewards_C, start_CT if kl_beta else None, value_CT, stage)
     weights_BT = token_weights(
         batch.trained_CT[update_M], int(batch.trained_CT[update_M].sum()), len(update_M), "tokens"
     )
@@ -247,10 +255,13 @@ def test_the_formula_of_ppo(whiten: bool, kl_beta: float, clip_range_value: floa
     def advantages_of(row: int) -> list[float]:
         """Of the tokens of one completion."""
         part = slice(prompt, prompt + lengths[row])
-        known = {**node, "R": rewards_C[row].item(), "last": [0.0] * (lengths[row] - 1) + [1.0]}
+        known = {"R": rewards_C[row].item(), "last": [0.0] * (lengths[row] - 1) + [1.0]}
         known |= {"old": old_CT[row, part].tolist(), "start": start_CT[row, part].tolist()}
         known |= {"value": [*value_CT[row, part].tolist(), 0.0]}
-        return recursion(equations.PPO, known, lengths[row])["A"]
+        said = recursion(stage.formula, {**options, **known}, lengths[row])["A"]
+        shown = recursion("\n".join(filled(stage)), known, lengths[row])["A"]
+        assert shown == pytest.approx(said, rel=1e-12)
+        return said
 
     rewarded = [row for row in range(len(lengths)) if not rewards_C[row].isnan()]
     advantages_N = torch.cat([torch.tensor(advantages_of(row)).double() for row in rewarded])
@@ -261,10 +272,9 @@ def test_the_formula_of_ppo(whiten: bool, kl_beta: float, clip_range_value: floa
     known: Known = {name: held_CT[batch.trained_CT] for name, held_CT in of_tokens.items()} | {
         "A": advantages_N
     }
-    known |= {**node, "clip_range": 0.1, "clip_range_value": clip_range_value}
     known |= {"mean": lambda values_N: values_N[updated_N].mean()}
     known |= {"step_mean": torch.mean, "step_var": torch.var}
-    said = evaluate(equations.PPO, known)
+    said = loss_by(stage, known)
     assert bool(found_policy.clipped_BT.any())
     torch.testing.assert_close(found_policy.loss, said["loss_policy"], rtol=1e-5, atol=0)
     torch.testing.assert_close(found_value.loss, said["loss_value"], rtol=1e-5, atol=0)
@@ -301,7 +311,7 @@ def test_the_formulas_of_schedules(schedule: Schedule, steps: int) -> None:
 
 def _rate(schedule: Schedule, known: Known) -> float:
     scope = {**known, "max": max}
-    for line in lines(type(schedule).formula):
+    for line in equations_of(type(schedule).formula):
         if holds(line.case, scope):
             scope[line.name] = eval(line.expression, {}, scope)
     return float(scope["rate"])

@@ -249,14 +249,20 @@ def test_a_judge_that_no_question_can_be_asked(tmp_path: Path) -> None:
 # --- the model --------------------------------------------------------------------------------------------
 
 
-def test_judges_by_one_model_share_it() -> None:
-    bench = bench_of({MODEL: WIDE})
-    one, other = (
-        LocalJudge(nodes.Judge(model=MODEL, criteria=criteria), bench) for criteria in ("short", "polite")
-    )
-    with ready(one), ready(other):
-        assert one._engine is other._engine is not None
-    assert one._engine is None
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [({}, True), ({"generation_prompt": "as_trained"}, True), ({"dtype": "bfloat16"}, False)],
+)
+def test_judges_by_one_model_share_its_weights(changes: dict[str, Any], shared: bool) -> None:
+    """Also where one of them is spoken to in another way; what changes the weights makes others."""
+    other = Ref("other")
+    bench = bench_of({MODEL: WIDE, other: records.replace(WIDE, **changes)})
+    judges = [LocalJudge(nodes.Judge(model=ref, criteria="good"), bench) for ref in (MODEL, other)]
+    with ready(judges[0]), ready(judges[1]):
+        one, two = (judge._engine for judge in judges if judge._engine is not None)
+        assert (one._model is two._model) == shared
+    assert [judge._engine for judge in judges] == [None, None]
+    assert not judges[0]._inference._taken
 
 
 def test_where_what_is_trained_is_spread_a_judge_has_its_model_to_itself(

@@ -27,7 +27,7 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.rewards import arithmetic, formulas, scores
-from harmony_compiler.typed import Value, unknown
+from harmony_compiler.typed import Value, by_all, unknown
 from harmony_grammar import syntax
 from harmony_grammar.source import Span
 
@@ -71,7 +71,7 @@ def call_function(desk: Desk, function: Function, call: syntax.Call, span: Span)
     except arithmetic.NoValueError as reason:
         desk.report(Impossible(span=span, what=str(reason)))
         return unknown(span)
-    return Value(type_, data, span, by_launch=any(value.shows_launch for value in values))
+    return Value(type_, data, span, by=by_all(values))
 
 
 def _refuse_crossed(low: Value, high: Value) -> None:

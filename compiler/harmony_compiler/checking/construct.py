@@ -31,7 +31,7 @@ from harmony_compiler.graph.types import MODEL, SECRET, DatasetType, SettingsTyp
 from harmony_compiler.graph.values import Percent
 from harmony_compiler.lineage import setting
 from harmony_compiler.rewards.scores import as_grader
-from harmony_compiler.typed import UNKNOWN_DATA, Made, Value, plain, unknown
+from harmony_compiler.typed import LAUNCH, NOBODY, UNKNOWN_DATA, Made, Value, plain, unknown
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic, Fix, Label
 from harmony_grammar.layout import taken_out
@@ -140,15 +140,15 @@ def _value_of(desk: Desk, made: Made) -> Value:
     span = made.span
     if issubclass(made.cls, Drawn):
         made = rows.completed(desk, made)
-    by_launch = any(value.by_launch for value in made.given.values())
+    by = NOBODY.union(*(value.by for value in made.given.values()))
     if not issubclass(made.cls, Node):
-        return Value(SettingsType(made.cls.constructor), made, span, by_launch=by_launch)
+        return Value(SettingsType(made.cls.constructor), made, span, by=by)
     # `completion = none` takes a field away again.
     given = {name: value for name, value in made.given.items() if value.data is not None}
     type_ = made.cls.result(given)
     if isinstance(type_, DatasetType) and rows.kind_is_open(made, desk.heads):
         type_ = DatasetType()
-    return Value(type_, made, span, by_launch=by_launch)
+    return Value(type_, made, span, by=by & {LAUNCH})  # of a node each field says it for itself
 
 
 def _named(

@@ -19,7 +19,7 @@ from harmony_compiler.naming.names import Named
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.rewards import arithmetic, formulas, scores
 from harmony_compiler.rewards.formulas import graded
-from harmony_compiler.typed import Graded, Made, Value, unknown
+from harmony_compiler.typed import LAUNCH, NOBODY, Graded, Made, Value, by_all, unknown
 from harmony_grammar import syntax
 from harmony_grammar.records import replace
 from harmony_grammar.source import Span
@@ -85,7 +85,7 @@ def computed(reader: Reader, symbol: str, operands: Sequence[Value], span: Span)
             if len(operands) == 1
             else arithmetic.binary(symbol, operands[0], operands[1])
         )
-        return Value(type_, data, span, by_launch=any(o.by_launch for o in operands))
+        return Value(type_, data, span, by=NOBODY.union(*(o.by for o in operands)))
 
     return _tried(reader, symbol, operands, span, compute)
 
@@ -126,7 +126,7 @@ def logic(reader: Reader, expression: syntax.Binary) -> Value:
     if graded(left) and not right.unknown:
         both = (left, right)
         return _tried(reader, symbol, both, span, lambda: formulas.logic(symbol, both, span))
-    return replace(right, span=span, by_launch=left.by_launch or right.by_launch)
+    return replace(right, span=span, by=left.by | right.by)
 
 
 def comparison(reader: Reader, expression: syntax.Compare) -> Value:
@@ -140,7 +140,7 @@ def comparison(reader: Reader, expression: syntax.Compare) -> Value:
         if link.unknown:
             return link
         holds = _both(reader, holds, link, span)
-    return replace(holds, by_launch=any(operand.shows_launch for operand in operands))
+    return replace(holds, by=by_all(operands))
 
 
 def _link(reader: Reader, symbol: str, left: Value, right: Value, span: Span) -> Value:
@@ -199,7 +199,7 @@ def decided(reader: Reader, chosen: Value, by: Value) -> Value:
     """What a condition or index chose. The launch may choose numbers, not nodes."""
     if by.by_launch and isinstance(chosen.data, Made) and chosen.data.is_node:
         reader.report(LaunchDecidesNodes(span=by.span, what=f"`{chosen.type}`"))
-    return replace(chosen, by_launch=chosen.by_launch or by.by_launch)
+    return replace(chosen, by=chosen.by | by.by)
 
 
 def attribute(reader: Reader, expression: syntax.Attribute) -> Value:
@@ -235,7 +235,7 @@ def _of_launch(reader: Reader, key: syntax.Identifier, span: Span) -> Value:
         _no_member(reader, key, "`ctx`", members)
         return unknown(span)
     type_, data = members[key.text]
-    return Value(type_, data, span, by_launch=True)
+    return Value(type_, data, span, by=frozenset((LAUNCH,)))
 
 
 def _of_file(reader: Reader, name: str, key: syntax.Identifier, span: Span) -> Value:
@@ -294,7 +294,7 @@ def index(reader: Reader, expression: syntax.Index) -> Value:
         found = Value(STR, whole.data[at.data] if inside else "", span)
     else:
         found = whole.data[at.data] if inside else Value(NONE, None, span)
-    return decided(reader, found.at(span), replace(at, by_launch=at.by_launch or whole.by_launch))
+    return decided(reader, found.at(span), replace(at, by=at.by | whole.by))
 
 
 def _metadata_at(reader: Reader, expression: syntax.Index) -> Value:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from harmony_compiler.data.heads import as_written, paths
 from harmony_compiler.data.templates import in_words
@@ -47,18 +46,9 @@ def broken_templates(value: Value, files: Files) -> Iterator[Diagnostic]:
 
 def _read(place: Path, files: Files) -> tuple[str, tuple[int, str] | None]:
     """The text of a template; the line at fault and what is wrong with it."""
-    from jinja2 import Environment, TemplateSyntaxError, nodes
-    from jinja2.ext import Extension
+    from jinja2 import Environment, TemplateSyntaxError
 
-    class Generation(Extension):
-        """`{% generation %} … {% endgeneration %}`, as transformers marks what an assistant says."""
-
-        tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
-
-        def parse(self, parser: Any) -> list[nodes.Node]:
-            next(parser.stream)
-            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return body
+    from harmony_compiler.data.generation import Generation
 
     text = files.head(place, HEAD).decode("utf-8-sig").replace("\r\n", "\n")
     environment = Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols", Generation])

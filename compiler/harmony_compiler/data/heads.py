@@ -37,7 +37,7 @@ from harmony_compiler.graph.types import JSON, PATH, Type
 from harmony_compiler.naming.near import nearest
 from harmony_compiler.store.datasets import DATASETS
 from harmony_compiler.store.files import GZIP
-from harmony_compiler.store.lock import LARGEST, NO_LOCK, Lock, LockedDataset, hub_key, read_lock
+from harmony_compiler.store.lock import LARGEST, NO_LOCK, Lock, Locked, read_lock
 from harmony_compiler.store.registry import LARGEST as MANIFEST_LIMIT
 from harmony_compiler.store.rows import SHOWN
 from harmony_compiler.store.tables import Table, csv_rows, json_array, json_lines, unzipped
@@ -143,10 +143,11 @@ class Heads:
         self._said.add((head.origin, what))
         return new
 
-    def locked(self, dataset: Made) -> LockedDataset | None:
+    def locked(self, dataset: Made) -> Locked | None:
         """What the lock knows about a dataset of the hub."""
         parts = [dataset.values[name] for name in ("repo", "config", "revision")]
-        return None if UNKNOWN_DATA in parts else self.lock.datasets.get(hub_key(*parts))
+        found = None if UNKNOWN_DATA in parts else self.lock.hub("datasets", *parts)
+        return found[1] if found else None
 
     @property
     def lock(self) -> Lock:

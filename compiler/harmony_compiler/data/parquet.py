@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from harmony_compiler.files import HEAD
+from harmony_compiler.store.arrow_types import arrow_type_text
 from harmony_compiler.store.tables import Table
 
 ROWS = 1000
@@ -23,7 +24,7 @@ def parquet_rows(stream: BinaryIO) -> Table:
 
     try:
         file = parquet.ParquetFile(stream)
-        types = {field.name: _type_text(arrow, field.type) for field in file.schema_arrow}
+        types = {field.name: arrow_type_text(arrow, field.type) for field in file.schema_arrow}
         count = file.metadata.num_rows
         rows: list[dict[str, Any]] = []
         if count and file.metadata.row_group(0).total_byte_size <= 16 * HEAD:
@@ -32,24 +33,3 @@ def parquet_rows(stream: BinaryIO) -> Table:
         said = str(fault).partition("\n")[0].partition(". ")[0].rstrip(".")
         return Table(unreadable=said[:1].lower() + said[1:])
     return Table(rows, whole=len(rows) == count, types=types, count=count)
-
-
-def _type_text(arrow: Any, type_: Any) -> str:
-    kinds = arrow.types
-    if kinds.is_list(type_) or kinds.is_large_list(type_) or kinds.is_fixed_size_list(type_):
-        return f"list[{_type_text(arrow, type_.value_type)}]"
-    if kinds.is_struct(type_) or kinds.is_map(type_):
-        return "record"
-    if kinds.is_dictionary(type_):
-        return _type_text(arrow, type_.value_type)
-    for text, holds in (
-        ("str", kinds.is_string),
-        ("str", kinds.is_large_string),
-        ("bool", kinds.is_boolean),
-        ("int", kinds.is_integer),
-        ("float", kinds.is_floating),
-        ("none", kinds.is_null),
-    ):
-        if holds(type_):
-            return text
-    return "json"

@@ -256,7 +256,7 @@ def input_value(
         checker.report(_missing(name, entrance))
         value = unknown(name.span)
     # An input is no literal any more: its type was stated, and decides where it fits.
-    return Value(value.type, value.data, value.span, by_launch=value.by_launch)
+    return Value(value.type, value.data, value.span, by=value.by | {name.text})
 
 
 def _missing(name: syntax.Identifier, entrance: syntax.ImportDeclaration | None) -> Diagnostic:

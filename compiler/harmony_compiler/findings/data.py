@@ -189,7 +189,7 @@ class StarvedPart(Diagnostic):
 class UnreadableLock(Diagnostic):
     code, slug = "E0535", "unreadable-lock"
     message = "the lock `{path}` cannot be read: {reason}"
-    help = "remove it, and pin anew what it held"
+    help = "restore it, or write it anew with `harmonyc lock`"
     path: str
     reason: str
 
@@ -252,3 +252,24 @@ class RecognisedLayout(Diagnostic):
     layout: str
     mapping: str
     unread: str = ""
+
+
+class NotInLock(Diagnostic):
+    code, slug = "W0502", "not-in-lock"
+    message = "the lock of the recipe does not have `{what}`"
+    label = "named here"
+    notes = ("a run takes it as it is that day",)
+    help = "`harmonyc lock {recipe}` looks it up"
+    what: str
+    recipe: str
+
+
+class ChangedSinceLock(Diagnostic):
+    code, slug = "W0503", "changed-since-lock"
+    message = "`{what}` is not as the lock of the recipe has it: {how}"
+    label = "named here"
+    notes = ("a run refuses what no longer matches the lock",)
+    help = "put back what was there, or accept this with `harmonyc lock {recipe}`"
+    what: str
+    how: str
+    recipe: str

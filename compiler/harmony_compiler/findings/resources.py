@@ -92,3 +92,17 @@ class NothingToMerge(Diagnostic):
     message = "`merge = true` merges an adapter into its base, and this model carries none"
     label = "there is nothing to merge"
     help = "leave `merge` out: all weights of this model are trained and written"
+
+
+class DeviceOverflow(Diagnostic):
+    code, slug = "E0712", "device-overflow"
+    message = "`{stage}` needs {needed} of memory in each device, which has {limit}"
+    label = "most of it: {largest}"
+    notes = ("the rest: {rest}",)
+    help = "{mend}"
+    stage: str
+    needed: str
+    limit: str
+    largest: str
+    rest: str
+    mend: str

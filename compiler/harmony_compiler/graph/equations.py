@@ -8,6 +8,33 @@ that is not so.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+from harmony_grammar.records import Record
+
+
+class Equation(Record):
+    """One line of a formula."""
+
+    name: str
+    each_token: bool
+    """Whether it is worked out token by token, from the last to the first: `A[t] = …`."""
+    expression: str
+    """As Python writes it."""
+    case: str
+    """The option or the case in which it is so; empty where it always is."""
+
+
+def equations_of(formula: str) -> Iterator[Equation]:
+    """The equations that stand above the words of a formula."""
+    for line in formula.partition("\n\n")[0].splitlines():
+        found = re.fullmatch(r"(\w+)(\[t\])? = (.+?)(?: {2,}with (.+))?", line)
+        if found is None:
+            raise ValueError(f"no equation: {line}")
+        yield Equation(found[1], bool(found[2]), found[3].replace("^", "**"), found[4] or "")
+
+
 SFT = """\
 w = n / sum(n)                       with reduce = "tokens"
 w = n / row_sum(n) / rows            with reduce = "sequences"

@@ -11,6 +11,7 @@ from typing import Any
 
 from harmony_compiler.graph.catalogue import class_of
 from harmony_compiler.graph.node import Constructor, Node, schema, tag_of
+from harmony_compiler.graph.sound import faults_of
 from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
 from harmony_grammar.records import Record, as_data, field
 
@@ -41,10 +42,22 @@ class Origin(Record):
     file: str
     line: int
     doc: str = ""
-    given: tuple[str, ...] = ()
-    """The fields that the recipe wrote; every other one holds its default."""
+    given: dict[str, tuple[str, ...]] = field(factory=dict)
+    """The fields that the recipe wrote, each with what else had a part in its value: `ctx` for the
+    launch, a known layout of columns, and inputs by their names. Every other field holds its default."""
     entries: dict[str, tuple[str, ...]] = field(factory=dict)
     """By field, the source texts of a list's entries: what the columns of an evaluation are called."""
+
+
+class Pins(Record):
+    """What the lock of a recipe has of the things that a graph names."""
+
+    recipe: str
+    """The recipe beside which the lock lies, as people named it."""
+    contents: dict[str, str]
+    """Hashes of what is in files, folders and registries, by `Named.pin`. A run refuses others."""
+    commits: dict[str, str]
+    """Of repositories of the hub, by section and key of the lock. The nodes name these commits."""
 
 
 class Graph(Record):
@@ -58,6 +71,8 @@ class Graph(Record):
     inputs: dict[str, Any] = field(factory=dict)
     """Every input's value as JSON shows it."""
     launch: Launch = ONE_DEVICE
+    pins: Pins | None = None
+    """None where no lock lies beside the recipe. No part of what a node is."""
 
     def needs(self, ref: Ref) -> Iterator[Ref]:
         """The ids that a node reads, field by field."""
@@ -68,16 +83,18 @@ class Graph(Record):
         return origin.name if origin else str(ref)
 
     def to_json(self) -> dict[str, Any]:
+        pins = {} if self.pins is None else {"pins": as_data(self.pins)}
         return {
             "format_version": FORMAT_VERSION,
             "name": self.name,
             "seed": self.seed,
             "launch": as_data(self.launch),
             "inputs": self.inputs,
+            **pins,
             "nodes": {ref: constructor_to_json(node) for ref, node in self.nodes.items()},
             "outputs": list(self.outputs),
             "origins": {
-                ref: {**as_data(origin), "given": list(origin.given), "entries": _lists(origin.entries)}
+                ref: {**as_data(origin), "given": _lists(origin.given), "entries": _lists(origin.entries)}
                 for ref, origin in self.origins.items()
             },
         }
@@ -101,7 +118,7 @@ class Graph(Record):
                     Ref(ref): Origin(
                         **{
                             **origin,
-                            "given": tuple(origin["given"]),
+                            "given": _given(origin["given"]),
                             "entries": {key: tuple(texts) for key, texts in origin["entries"].items()},
                         }
                     )
@@ -109,9 +126,12 @@ class Graph(Record):
                 },
                 inputs=data["inputs"],
                 launch=Launch(**data["launch"]),
+                pins=None if data.get("pins") is None else Pins(**data["pins"]),
             )
             graph._check_order()
-        except (KeyError, TypeError, AttributeError) as fault:
+            if (fault := next(faults_of(graph), None)) is not None:
+                raise ValueError(fault)
+        except (KeyError, TypeError, AttributeError, OverflowError) as fault:
             raise ValueError(f"not a graph: {fault}") from fault
         return graph
 
@@ -125,6 +145,11 @@ class Graph(Record):
         for ref in self.outputs:
             if ref not in known:
                 raise ValueError(f"the output `{ref}` is no node")
+
+
+def _given(data: Any) -> dict[str, tuple[str, ...]]:
+    """What decided a field; of graders that were published before this was kept, there are names alone."""
+    return dict.fromkeys(data, ()) if isinstance(data, list) else {n: tuple(by) for n, by in data.items()}
 
 
 def _lists(entries: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

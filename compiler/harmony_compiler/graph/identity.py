@@ -186,7 +186,7 @@ def _value(spec: FieldSpec, value: Any, content: Content) -> Any:
 def digest(data: Any, default: Callable[[Any], Any] | None = None) -> str:
     """32 hexadecimal digits that stand for JSON data; `default` gives it for what is none."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=default)
-    hashed: str = _sha256()(text.encode()).hexdigest()
+    hashed: str = sha256()(text.encode()).hexdigest()
     return hashed[:32]
 
 
@@ -196,7 +196,7 @@ def ref_of(node: Node) -> Ref:
 
 
 @cache
-def _sha256() -> Any:
+def sha256() -> Any:
     """As `hashlib.sha256`, but without loading OpenSSL, which takes longer than reading a recipe.
 
     Python keeps a SHA-256 of its own, whose module has another name in each version; `random` does likewise.

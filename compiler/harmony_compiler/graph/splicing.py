@@ -136,8 +136,8 @@ def _origin(origin: Origin, use: Origin, key: str) -> Origin:
         named = all(part.isidentifier() for part in origin.name.split("."))
         name = f"{key}.{origin.name}" if named else origin.name
         return replace(origin, name=name, file=use.file, line=use.line)
-    given = (*origin.given, *(name for name in use.given if name in schema(Grader)))
-    return replace(use, doc=use.doc or origin.doc, given=tuple(dict.fromkeys(given)))
+    given = origin.given | {name: by for name, by in use.given.items() if name in schema(Grader)}
+    return replace(use, doc=use.doc or origin.doc, given=given)
 
 
 def _published(graders: Path, key: str) -> Graph:

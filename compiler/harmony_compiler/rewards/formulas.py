@@ -27,7 +27,7 @@ from harmony_compiler.graph.types import (
     union_of,
 )
 from harmony_compiler.rewards.arithmetic import NoValueError, WrongOperandsError, is_text, number, refuse_zero
-from harmony_compiler.typed import Graded, Read, Value
+from harmony_compiler.typed import NOBODY, Graded, Read, Value
 from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
@@ -70,7 +70,7 @@ def asked(value: Value, wanted: Type) -> Value:
         return value
     formula, wanted = value.data, NUMBER if wanted == FLOAT else wanted
     if formula.tree[0] == "read":
-        formula = replace(formula, reads=tuple(read._replace(type=wanted) for read in formula.reads))
+        formula = replace(formula, reads=tuple(replace(read, type=wanted) for read in formula.reads))
     return replace(value, type=FLOAT if wanted == NUMBER else wanted, data=formula)
 
 
@@ -97,7 +97,7 @@ def read_metadata(key: str, place: Span, span: Span) -> Value:
 def member(turn: Value, key: str, span: Span, type_: Type = STR) -> Value:
     """`turns[0].content`."""
     formula = joined(("member",), [formula_of(turn)], (key,))
-    return Value(type_, formula, span, by_launch=turn.by_launch)
+    return Value(type_, formula, span, by=turn.by)
 
 
 def item(whole: Value, index: Value, span: Span) -> Value:
@@ -205,7 +205,7 @@ def formula_of(value: Value) -> Graded:
 
 def _operation(symbol: str, operands: Sequence[Value], type_: Type, span: Span) -> Value:
     formula = joined((symbol,), [formula_of(operand) for operand in operands])
-    return Value(type_, formula, span, by_launch=any(operand.by_launch for operand in operands))
+    return Value(type_, formula, span, by=NOBODY.union(*(operand.by for operand in operands)))
 
 
 def joined(head: Formula, parts: Sequence[Graded], behind: Formula = ()) -> Graded:

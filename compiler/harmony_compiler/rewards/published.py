@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from harmony_compiler.files import Files
 from harmony_compiler.findings.data import UnreadableFile
@@ -29,7 +28,7 @@ class Contract(Record):
     """Keys of metadata, each with its type as `columns` has it."""
 
 
-class Published(NamedTuple):
+class Published(Record):
     """The published graders of a recipe, each by the id of its `Made`."""
 
     needs: dict[int, tuple[Read, ...]]

@@ -11,7 +11,7 @@ Only what the forms prove may be said: a form that seems to vary may still be on
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harmony_compiler.graph.formulas import FUNCTIONS, ORDER, terms_of
 from harmony_compiler.graph.formulas import Formula as Tree
@@ -25,6 +25,7 @@ from harmony_compiler.rewards.intervals import (
     surely_has_value,
 )
 from harmony_compiler.rewards.score_leaves import (
+    Scored,
     always_has_value,
     hashable,
     interval_of,
@@ -32,7 +33,8 @@ from harmony_compiler.rewards.score_leaves import (
     reads_completion,
     scores_of,
 )
-from harmony_compiler.typed import UNKNOWN_DATA, Made
+from harmony_compiler.typed import UNKNOWN_DATA
+from harmony_grammar.records import Record, replace
 
 Domain: TypeAlias = frozenset[int]
 """The numbers of atoms that must all apply."""
@@ -46,7 +48,7 @@ TOLERANCE = 1e-9
 """A weight that is smaller than this share of what it was summed from is 0: 0.1 + 0.2 - 0.3 is."""
 
 
-class Term(NamedTuple):
+class Term(Record):
     weight: float
     gross: float
     """The sum of the absolute weights: above 0 with a weight of 0, the term cancels out."""
@@ -56,7 +58,7 @@ class Term(NamedTuple):
         return abs(self.weight) > TOLERANCE * self.gross
 
 
-class Form(NamedTuple):
+class Form(Record):
     """A score as the sum of its terms, each an atom where a domain holds."""
 
     terms: dict[tuple[Domain, int], Term]
@@ -87,7 +89,7 @@ class Form(NamedTuple):
 
     def scaled(self, factor: float) -> Form:
         terms = {k: Term(term.weight * factor, term.gross * abs(factor)) for k, term in self.terms.items()}
-        return self._replace(terms=terms)
+        return replace(self, terms=terms)
 
     def plus(self, other: Form) -> Form:
         """The sum where both apply."""
@@ -99,8 +101,8 @@ class Form(NamedTuple):
 
     def dead(self) -> Form:
         """The same terms, none of which counts."""
-        terms = {key: term._replace(weight=0.0) for key, term in self.varying.items()}
-        return self._replace(terms=terms)
+        terms = {key: replace(term, weight=0.0) for key, term in self.varying.items()}
+        return replace(self, terms=terms)
 
     def spread(self) -> Form:
         """The same where it applies, and 0 elsewhere."""
@@ -112,7 +114,7 @@ def constant(number: float, graded: bool = False) -> Form:
     return Form({(EVERYWHERE, ONE): Term(float(number), abs(float(number)))}, EVERYWHERE, graded)
 
 
-class _Atom(NamedTuple):
+class _Atom(Record):
     interval: Interval
     reads: bool
     """Whether it reads the completion."""
@@ -121,7 +123,7 @@ class _Atom(NamedTuple):
 class Forms:
     """The forms of a recipe's graders. `scores` are those of published ones, by the grader's id."""
 
-    def __init__(self, made: Sequence[Made], scores: Mapping[int, Interval]) -> None:
+    def __init__(self, made: Sequence[Scored], scores: Mapping[int, Interval]) -> None:
         self._scores = scores
         self._known: dict[int, Form] = {}
         self._numbers: dict[Hashable, int] = {}
@@ -130,7 +132,7 @@ class Forms:
             if issubclass(grader.cls, Grader):
                 self.of(grader)
 
-    def of(self, grader: Made) -> Form:
+    def of(self, grader: Scored) -> Form:
         if id(grader) not in self._known:
             self._known[id(grader)] = self._under_policy(grader, self._made(grader))
         return self._known[id(grader)]
@@ -150,9 +152,9 @@ class Forms:
 
     # --- graders ----------------------------------------------------------------------------------------
 
-    def _made(self, grader: Made) -> Form:
+    def _made(self, grader: Scored) -> Form:
         if grader.cls is Formula:
-            return self._formula(grader.values["expression"])._replace(graded=True)
+            return replace(self._formula(grader.values["expression"]), graded=True)
         if grader.cls is Combination:
             return self._combination(grader)
         values = tuple(grader.values.values())
@@ -160,11 +162,11 @@ class Forms:
         interval = self._scores.get(id(grader)) or scores_of(grader)
         return self._atom((grader.cls, values) if known else id(grader), interval, reads=True)
 
-    def _under_policy(self, grader: Made, form: Form) -> Form:
+    def _under_policy(self, grader: Scored, form: Form) -> Form:
         """A failure counts as 0 where the recipe says so; else it is as if the grader did not apply."""
         if not form.domain or grader.values["on_failure"] in ("skip", "stop", None):
             return form
-        return form.spread()._replace(domain=self._sometimes("zero", [form]))
+        return replace(form.spread(), domain=self._sometimes("zero", [form]))
 
     # --- atoms ------------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Forms:
         form = constant(number)
         for part in parts:
             form = form.plus(part.dead())
-        return form._replace(domain=domain)
+        return replace(form, domain=domain)
 
     def _sometimes(self, why: str, parts: Sequence[Form]) -> Domain:
         """Where something made of `parts` applies, if that cannot be said in terms of their domains."""
@@ -237,7 +239,7 @@ class Forms:
         form = self._linear(operation, parts, intervals)
         if form is None:
             form = self._opaque(operation, parts, _bounds(operation, intervals), domain)
-        return form._replace(domain=domain, graded=any(part.graded for part in parts))
+        return replace(form, domain=domain, graded=any(part.graded for part in parts))
 
     @staticmethod
     def _linear(operation: str, parts: Sequence[Form], intervals: Sequence[Interval]) -> Form | None:
@@ -275,15 +277,15 @@ class Forms:
         if same:
             chosen = then if decided else otherwise
             domain = chosen.domain if sure else self._sometimes("if", parts)
-            return chosen.plus(condition.dead())._replace(domain=domain, graded=True)
+            return replace(chosen.plus(condition.dead()), domain=domain, graded=True)
         for tree, other in ((trees[1], otherwise), (trees[2], then)):
             if tree == ("constant", None):  # there it never applies
                 domain = self._sometimes("if", parts)
-                return other.plus(condition.dead())._replace(domain=domain, graded=True)
+                return replace(other.plus(condition.dead()), domain=domain, graded=True)
         alike = then.domain == otherwise.domain and sure
         domain = then.domain if alike else self._sometimes("if", parts)
         interval = self.interval(then).joined(self.interval(otherwise))
-        return self._opaque("if", parts, interval, domain)._replace(graded=True)
+        return replace(self._opaque("if", parts, interval, domain), graded=True)
 
     # --- conditions -------------------------------------------------------------------------------------
 
@@ -336,12 +338,12 @@ class Forms:
 
     # --- combinations: what does not apply is left out of sums, means, `min` and `max` -------------------
 
-    def _combination(self, grader: Made) -> Form:
+    def _combination(self, grader: Scored) -> Form:
         """An operation that fails takes the whole with it; what merely does not apply is left out."""
         failing: list[Form] = []
         graders = [self.of(part) for part in grader.values["graders"]]
         form = self._combined(grader.values["expression"], graders, failing)
-        return form._replace(domain=self._sometimes("fails", [form, *failing])) if failing else form
+        return replace(form, domain=self._sometimes("fails", [form, *failing])) if failing else form
 
     def _combined(self, tree: Tree, graders: Sequence[Form], failing: list[Form]) -> Form:
         operation, *operands = tree
@@ -349,7 +351,7 @@ class Forms:
             case "grader":
                 return graders[operands[0]]
             case "constant":
-                return self._formula(tree)._replace(graded=False)
+                return replace(self._formula(tree), graded=False)
             case "+" | "-":
                 return self._sum(
                     [(sign, self._combined(term, graders, failing)) for sign, term in terms_of(tree)]
@@ -371,7 +373,7 @@ class Forms:
         total = constant(0.0)
         for part in parts:
             total = total.plus(part.spread() if len(domains) > 1 and part.graded else part)
-        return total._replace(domain=whole)
+        return replace(total, domain=whole)
 
     def _where_any_applies(self, parts: Sequence[Form]) -> Domain:
         return EVERYWHERE if EVERYWHERE in _graded_domains(parts) else self._sometimes("any", parts)

@@ -5,15 +5,30 @@ Between which numbers they lie, whether they apply to every completion, and what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 from harmony_compiler.graph.formulas import FUNCTIONS
 from harmony_compiler.graph.formulas import Formula as Tree
 from harmony_compiler.graph.graders import Grader, Judge, Matches
+from harmony_compiler.graph.node import Constructor
 from harmony_compiler.graph.types import STR
 from harmony_compiler.rewards.intervals import ANY, COUNT, TRUTH, Interval, exactly
-from harmony_compiler.typed import UNKNOWN_DATA, Made
+from harmony_compiler.typed import UNKNOWN_DATA
 
 
-def scores_of(grader: Made) -> Interval:
+class Scored(Protocol):
+    """A grader of which something is proved, be it the checker's or the graph's; those inside it likewise."""
+
+    @property
+    def cls(self) -> type[Constructor]: ...
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Every field by its name."""
+
+
+def scores_of(grader: Scored) -> Interval:
     """Between which numbers a grader of the language scores."""
     values = grader.values
     if grader.cls is Matches and values["regex"] == "":

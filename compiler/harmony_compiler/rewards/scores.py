@@ -15,7 +15,7 @@ from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.types import BOOL, FLOAT, FORMULA, GRADER, INT, NONE, ListOf
 from harmony_compiler.rewards.arithmetic import WrongOperandsError, refuse_zero
 from harmony_compiler.rewards.formulas import asked, formula_of, is_number, joined
-from harmony_compiler.typed import Graded, Made, Value, plain
+from harmony_compiler.typed import NOBODY, Graded, Made, Value, plain
 from harmony_grammar.records import replace
 from harmony_grammar.source import Span
 
@@ -42,7 +42,7 @@ def combined(symbol: str, operands: Sequence[Value], span: Span) -> Value:
     tree = Value(FORMULA, joined((symbol,), [_term(operand, graders) for operand in operands]), span)
     parts = Value(ListOf(GRADER), tuple(graders), span)
     value = _made(Combination, {"expression": tree, "graders": parts}, span)
-    return Value(GRADER, value.data, span, by_launch=any(operand.by_launch for operand in operands))
+    return Value(GRADER, value.data, span, by=NOBODY.union(*(operand.by for operand in operands)))
 
 
 def chosen(condition: Value, then: Value, otherwise: Value, span: Span) -> Value:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from harmony_compiler.data.heads import Heads
 from harmony_compiler.data.slices import read_slices, taken
@@ -11,6 +11,8 @@ from harmony_compiler.findings.data import NothingTaken, StarvedPart
 from harmony_compiler.graph.datasets import HubRows, Mix, Rows
 from harmony_compiler.typed import UNKNOWN_DATA, Made, Value
 from harmony_grammar.diagnostics import Diagnostic
+
+Counts: TypeAlias = Callable[[Made], dict[str, int]]
 
 
 def rowless(made: Sequence[Made], heads: Heads) -> Iterator[Diagnostic]:
@@ -31,25 +33,29 @@ def counts_of(rows: Made, heads: Heads) -> dict[str, int]:
     return {} if count is None else {"train": count}
 
 
-def count_of(dataset: Any, heads: Heads) -> int | None:
-    """How many rows a dataset has after split, filter and limit; None where nobody knows."""
+def count_of(dataset: Any, heads: Heads, counts: Counts | None = None) -> int | None:
+    """How many rows a dataset has after split, filter and limit; None where nobody knows.
+
+    `counts` says of a source what `counts_of` does, where somebody knows more.
+    """
     if not isinstance(dataset, Made) or dataset.lost or dataset.values["limit"] is UNKNOWN_DATA:
         return None
     limit = dataset.values["limit"]
     if issubclass(dataset.cls, Mix):
-        drawn = _drawn(dataset, heads)
+        drawn = _drawn(dataset, heads, counts)
         count = None if drawn is None else sum(drawn)
         return count if count is None or limit is None else min(count, limit)
     split, filter_ = dataset.values["split"], dataset.values["filter"]
     slices = read_slices(split) if isinstance(split, str) and filter_ is None else None
-    rows = None if slices is None else taken(slices, counts_of(dataset, heads), limit)
+    known = counts(dataset) if counts is not None else counts_of(dataset, heads)
+    rows = None if slices is None else taken(slices, known, limit)
     return None if rows is None else sum(len(part) for parts in rows.values() for part in parts)
 
 
-def _drawn(mix: Made, heads: Heads) -> list[int] | None:
+def _drawn(mix: Made, heads: Heads, counts: Counts | None = None) -> list[int] | None:
     """How many rows a mixture takes of each dataset; None where nobody knows."""
     parts, weights = mix.values["datasets"], mix.values["weights"]
-    sizes = [count_of(part, heads) for part in parts] if isinstance(parts, tuple) else [None]
+    sizes = [count_of(part, heads, counts) for part in parts] if isinstance(parts, tuple) else [None]
     known = [size for size in sizes if size]
     if len(known) < len(sizes) or not (weights is None or isinstance(weights, tuple)):
         return None

@@ -1,4 +1,4 @@
-"""Model configurations: what the `config.json` in a model's folder states."""
+"""Model configurations: what the recipe says of a new model, and the `config.json` in a folder of another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harmony_compiler.files import Files
+from harmony_compiler.graph.models import LocalModel, ScratchModel
+from harmony_compiler.typed import Made
 
 LARGEST_CONFIG = 1024 * 1024
 """How much of a model's `config.json` is read, in bytes."""
@@ -28,4 +30,14 @@ def stated(config: tuple[dict[str, Any], ...], *names: str) -> int | None:
         for name in names:
             if isinstance(part.get(name), int):
                 return int(part[name])
+    return None
+
+
+def context_of(source: Made, files: Files) -> int | None:
+    """The longest sequence that a model takes, by where its weights began; None where nobody can say."""
+    if issubclass(source.cls, ScratchModel):
+        context = source.values["context"]
+        return context if isinstance(context, int) else None
+    if issubclass(source.cls, LocalModel) and isinstance(source.values["path"], str):
+        return stated(config_of(source.values["path"], files), "max_position_embeddings", "n_positions")
     return None

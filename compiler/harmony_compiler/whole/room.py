@@ -7,26 +7,23 @@ known.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from harmony_compiler.data.heads import Head, Heads
-from harmony_compiler.data.templates import pieces
+from harmony_compiler.data.characters import filled
+from harmony_compiler.data.heads import Heads
 from harmony_compiler.files import Files
 from harmony_compiler.findings.data import CutPrompts
 from harmony_compiler.findings.resources import NoRoomForPrompts, PromptTooLong
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Drawn, Rows
-from harmony_compiler.graph.models import LocalModel, ScratchModel
+from harmony_compiler.graph.models import ScratchModel
 from harmony_compiler.lineage import origin, setting
 from harmony_compiler.typed import UNKNOWN_DATA, Made
-from harmony_compiler.whole.model_config import config_of, stated
+from harmony_compiler.whole.model_config import context_of
 from harmony_grammar.diagnostics import Diagnostic, Label
+from harmony_grammar.records import Record
 from harmony_grammar.source import Span
-
-MARKS = re.compile("<(?:pad|unk|bos|eos|system|user|assistant)>")
-"""Texts that are one token of the built-in tokenizer."""
 
 
 def short_of_room(made: Sequence[Made], heads: Heads, files: Files) -> Iterator[Diagnostic]:
@@ -69,7 +66,7 @@ def _cuts(dataset: Any) -> Iterator[Span]:
             yield from _cuts(part)
 
 
-class _Answering(NamedTuple):
+class _Answering(Record):
     """A model that answers prompts."""
 
     context: int
@@ -79,7 +76,7 @@ class _Answering(NamedTuple):
     """Whether it counts in characters, and writes turns by its own template."""
 
 
-class _Asked(NamedTuple):
+class _Asked(Record):
     """The tokens that a completion may take, and where that is decided."""
 
     max_tokens: int
@@ -89,13 +86,20 @@ class _Asked(NamedTuple):
     @staticmethod
     def by(stage: Made) -> _Asked | None:
         sampling = stage.values["sampling"]
-        values = sampling.values if isinstance(sampling, Made) else vars(sampling)
         written = sampling.given.get("max_tokens") if isinstance(sampling, Made) else None
-        if not isinstance(max_tokens := values.get("max_tokens"), int):
+        if (max_tokens := most_tokens(stage)) is None:
             return None  # a fault in it was reported
         if written is None:
             return _Asked(max_tokens, stage.head, "`max_tokens` has its default here")
         return _Asked(max_tokens, written.span, "`max_tokens` is set here")
+
+
+def most_tokens(stage: Made) -> int | None:
+    """The tokens that a completion of a stage may take; None where that could not be found out."""
+    sampling = stage.values["sampling"]
+    values = sampling.values if isinstance(sampling, Made) else vars(sampling)
+    found = values.get("max_tokens")
+    return found if isinstance(found, int) else None
 
 
 def _checked(stage: Made, dataset: Made, heads: Heads, files: Files) -> Iterator[Diagnostic]:
@@ -170,21 +174,26 @@ def _models(stage: Made) -> Iterator[Made]:
 def _answering(model: Made, files: Files) -> _Answering | None:
     """What is known about a model's context, from where it was first made; None where nothing is."""
     source = origin(model)
-    if source is None:
+    context = None if source is None else context_of(source, files)
+    if source is None or context is None:
         return None
-    if issubclass(source.cls, ScratchModel) and isinstance(source.values["context"], int):
-        chars = source.values["tokenizer"] == "chars" and setting(model, "chat_template") is None
-        return _Answering(source.values["context"], source.given["context"].span, chars)
-    if issubclass(source.cls, LocalModel) and isinstance(source.values["path"], str):
-        context = stated(config_of(source.values["path"], files), "max_position_embeddings", "n_positions")
-        return None if context is None else _Answering(context, None, chars=False)
-    return None
+    if not issubclass(source.cls, ScratchModel):
+        return _Answering(context, None, chars=False)
+    return _Answering(context, source.given["context"].span, counts_characters(model))
+
+
+def counts_characters(model: Made) -> bool:
+    """Whether a model counts in characters, and writes turns by the template that comes with that."""
+    source = origin(model)
+    if source is None or not issubclass(source.cls, ScratchModel):
+        return False
+    return source.values["tokenizer"] == "chars" and setting(model, "chat_template") is None
 
 
 # --- prompts --------------------------------------------------------------------------------------------
 
 
-class _Prompts(NamedTuple):
+class _Prompts(Record):
     """The lengths in tokens of the prompts in the head of a dataset."""
 
     tokens: Sequence[int]
@@ -197,39 +206,19 @@ class _Prompts(NamedTuple):
         """None where they cannot be counted."""
         head, values = heads.of(dataset), dataset.values
         templates = [values[name] for name in ("system", "prompt") if values[name] is not None]
-        turns = [pieces(text) for text in templates if isinstance(text, str)]
         limits = [limit for limit in (values["limit"], stage.values.get("limit")) if limit is not None]
-        if len(turns) < len(templates) or None in turns or UNKNOWN_DATA in limits or head.place is None:
+        if UNKNOWN_DATA in limits or head.place is None or not all(isinstance(t, str) for t in templates):
             return None
-        parts = [piece for turn in turns if turn for piece in turn]
-        limit = min(limits, default=len(head.rows))
-        columns = [_lengths(head, name)[:limit] for _, name in parts if name]
-        fixed = 2 + len(turns) + sum(_length(text) for text, _ in parts)
-        numbers: Sequence[int] = range(min(limit, len(head.rows)))
-        if any(None in column for column in columns):  # a template that prints null is filled with nothing
-            numbers = [row for row in numbers if all(column[row] is not None for column in columns)]
-            columns = [[column[row] for row in numbers] for column in columns]
-        counts = columns[0] if len(columns) == 1 else list(map(sum, zip(*columns, strict=True)))
-        tokens = [fixed + count for count in counts] if columns else [fixed] * len(numbers)
+        counts = filled(head, templates)
+        if counts is None:
+            return None
+        fixed = 2 + len(templates)
+        counts = counts[: min(limits, default=None)]
+        numbers: Sequence[int] = range(len(counts))
+        if None in counts:  # a template that prints null is filled with nothing
+            numbers = [row for row in numbers if counts[row] is not None]
+        tokens = [fixed + count for count in counts if count is not None]
         whole = values["split"] == "train" and values["filter"] is None
         place = head.place
         certain = whole and not (values["shuffle"] and limits)
         return _Prompts(tokens, lambda prompt: place(numbers[prompt]), certain)
-
-
-def _lengths(head: Head, name: str) -> list[Any]:
-    """The tokens of a column's texts, and of what a template writes for other values; None for null."""
-
-    def find() -> list[int | None]:
-        column = head.table.column(name)
-        if set(map(type, column)) <= {str} and "<" not in "".join(column):
-            return list(map(len, column))
-        return [None if value is None else _length(value) for value in column]
-
-    found: list[int | None] = head.table.fact(("tokens", name), find)
-    return found
-
-
-def _length(value: Any) -> int:
-    text = value if isinstance(value, str) else str(value)
-    return len(MARKS.sub("x", text) if "<" in text else text)

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from harmony_compiler.graph.algorithms import Grpo, Ppo
+from harmony_compiler.graph.spawning import has_reference
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.algorithms.inside import Inside
 from harmony_runtime.algorithms.stage import Stage
@@ -81,7 +82,7 @@ class Actor(Generic[A]):
         self.model = mesh.place(weights.load(stage.blueprint))
         self.model.train()
         # Without the KL term nothing asks for the weights of the start.
-        self._start = Reference(self.model, stage.blueprint, mesh) if stage.node.kl_beta else None
+        self._start = Reference(self.model, stage.blueprint, mesh) if has_reference(stage.node) else None
         self.scorer = Scorer(self.model, mesh, stage.blueprint.settings.dtype)
         self._engine = LocalEngine(self.model, stage.blueprint, mesh)
 

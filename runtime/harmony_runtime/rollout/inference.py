@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.spawning import weights_of
 from harmony_compiler.graph.values import Ref
 from harmony_runtime.failures import RunFailed
 from harmony_runtime.models import heads, weights
@@ -35,14 +37,14 @@ class Inference:
     """The models of a run that only answer or score.
 
     Each is a copy of its own, also of a model that is trained. It is loaded when somebody first takes it, and
-    released when the last one has given it back.
+    released when the last one has given it back; those that differ only in how they are spoken to share one.
     """
 
     def __init__(self, graph: Graph, blueprints: Blueprints, context: Context) -> None:
         self._graph = graph
         self._blueprints = blueprints
         self._mesh = Alone(context)
-        self._taken: dict[tuple[str, Ref], _Taken] = {}
+        self._taken: dict[Any, _Taken] = {}
 
     def blueprint(self, ref: Ref) -> Blueprint:
         """That of a model that is going to be taken.
@@ -66,13 +68,13 @@ class Inference:
             RunFailed: the model cannot be loaded.
         """
 
-        def load() -> LocalEngine:
-            blueprint = self.blueprint(ref)
-            model = self._mesh.place(weights.load(blueprint)).eval()
-            return LocalEngine(model.requires_grad_(False), blueprint, self._mesh)
+        blueprint = self.blueprint(ref)
 
-        with self._shared(("writing", ref), load) as engine:
-            yield engine
+        def load() -> PreTrainedModel:
+            return self._mesh.place(weights.load(blueprint)).eval().requires_grad_(False)
+
+        with self._shared("writing", ref, load) as model:
+            yield LocalEngine(model, blueprint, self._mesh)
 
     @contextmanager
     def scoring(self, ref: Ref) -> Iterator[Critic]:
@@ -87,13 +89,14 @@ class Inference:
             scalar = self._mesh.place(heads.reward_model(blueprint)).eval()
             return Critic(scalar.requires_grad_(False), self._mesh, blueprint.settings.dtype)
 
-        with self._shared(("scoring", ref), load) as critic:
+        with self._shared("scoring", ref, load) as critic:
             yield critic
 
     @contextmanager
-    def _shared(self, key: tuple[str, Ref], load: Callable[[], Any]) -> Iterator[Any]:
+    def _shared(self, use: str, ref: Ref, load: Callable[[], M]) -> Iterator[M]:
+        key = use, weights_of(self._graph, ref)
         if key not in self._taken:
-            with self._mesh.pulse.doing(f"loading `{self._graph.stage_name(key[1])}` for graders"):
+            with self._mesh.pulse.doing(f"loading `{self._graph.stage_name(ref)}` for graders"):
                 self._taken[key] = _Taken(load())
         taken = self._taken[key]
         taken.times += 1

@@ -25,6 +25,7 @@ from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import GRADES, HASHES
 from harmony_compiler.store.hashes import Hashes
 from harmony_compiler.store.registry import Entry, entry_at
+from harmony_grammar.records import as_data
 from harmony_runtime import registry as saved_models
 from harmony_runtime import trackers
 from harmony_runtime.algorithms.stage import Stage
@@ -43,6 +44,7 @@ from harmony_runtime.rooms import Run
 from harmony_runtime.run import evaluation, reuse, space
 from harmony_runtime.run.evaluation import Evaluation
 from harmony_runtime.run.lineage import Lineages, data_hash, parent_of
+from harmony_runtime.run.pins import refuse_changed
 from harmony_runtime.run.training import train
 from harmony_runtime.watch import Evaluations, Measured, Saved, Silent, StageSummary, Summary, Watcher
 
@@ -113,6 +115,7 @@ class Walk:
         folder.note(
             versions={"python": platform.python_version(), **versions()},
             identities=self._identities,
+            pins=None if self._graph.pins is None else as_data(self._graph.pins),
             stages={
                 self._names[ref]: _facts(stages[ref]) if ref in stages else stage_facts(self._finished(ref))
                 for ref in self._stages
@@ -133,14 +136,18 @@ class Walk:
         graph = self._graph
         held: dict[str, str] = self._folder.manifest["registry"]
 
+        def now(path: str) -> str:
+            if path not in self._contents:
+                self._contents[path] = self._hashes.content(path)
+            return self._contents[path]
+
         def content(path: str) -> str:
             try:
-                found = self._hashes.content(path)
+                found = now(path)
             except OSError as fault:
                 raise RunFailed(
                     f"{_who_names(path, graph)}{path} cannot be read: {fault.strerror}"
                 ) from fault
-            self._contents[path] = found
             return held.setdefault(path, found) if Path(path).parent == self._registry else found
 
         for ref, node in graph.nodes.items():
@@ -164,6 +171,7 @@ class Walk:
                 "same",
                 exit_code=2,
             )
+        refuse_changed(graph, now, self._registry)
         return found
 
     def _refuse(self, look: Callable[[], list[str]]) -> None:

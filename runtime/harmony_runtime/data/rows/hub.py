@@ -27,6 +27,7 @@ from harmony_runtime.quiet import silence_datasets
 
 _FIRST_ROWS = re.compile(r"\s*(?P<split>[\w.]+)\s*(\[\s*0?\s*:\s*(?P<stop>[\d_]+)\s*\]\s*)?", re.ASCII)
 """A split of which the first rows are asked for."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _STREAMED = 100
 """Rows that are streamed at once."""
 
@@ -51,7 +52,16 @@ class Hub:
         silence_datasets()
         node = self._node
         with self._refusals():
-            return load_dataset_builder(node.repo, node.config, revision=node.revision)
+            builder = load_dataset_builder(node.repo, node.config, revision=node.revision)
+        # Where no hub answers, the cache gives what it has, whatever commit was asked for.
+        commits = _COMMIT.fullmatch(node.revision or "") and _COMMIT.fullmatch(builder.hash)
+        if commits and builder.hash != node.revision:
+            raise RunFailed(
+                f"{self._where}of `{node.repo}` the cache here has the commit {builder.hash}, and the recipe "
+                f"or its lock asks for {node.revision}: go online once, or bring the cache of `datasets` "
+                "that holds it"
+            )
+        return builder
 
     def first_rows(self) -> tuple[Streamed, range] | None:
         """The rows to be streamed and which of them are asked for; None where all are to be prepared."""

@@ -1,0 +1,1 @@
+"""The plan: what a run would do, before it does it."""
