@@ -22,7 +22,7 @@ SUMMARY = "find what is wrong in recipes, before anything is loaded"
 
 def configure(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a recipe")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="default: text")
     parser.add_argument("--deny-warnings", action="store_true", help="exit with 1 on a warning too")
     parser.add_argument(
         "--fix",
@@ -45,10 +45,18 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
         from harmony_grammar.rendering import to_json
 
         say(json.dumps(to_json(findings), indent=2))
+    elif options.format == "sarif":
+        _say_sarif(options, findings)
     else:
         show(findings, sys.stdout)
         say(closing_line(options.files, findings))
     return _exit_code(options, findings)
+
+
+def _say_sarif(options: Namespace, findings: Sequence[Diagnostic]) -> None:
+    from harmony_dsl.cli.sarif import sarif_log
+
+    say(json.dumps(sarif_log(options.files, findings, _exit_code(options, findings)), indent=2))
 
 
 def _exit_code(options: Namespace, findings: Sequence[Diagnostic]) -> int:
@@ -75,6 +83,9 @@ def _fix(options: Namespace, request: Request) -> int:
 
         fixed = [entry for outcome in outcomes for entry in outcome.to_json()]
         say(json.dumps(to_json(now) | {"fixed": fixed}, indent=2))
+        return _exit_code(options, now)
+    if options.format == "sarif":
+        _say_sarif(options, now)
         return _exit_code(options, now)
     left = [finding for outcome in outcomes for finding in outcome.left]
     for outcome in outcomes:

@@ -24,8 +24,8 @@ def configure(parser: Parser) -> None:
         "words",
         metavar="CODE | NAME",
         nargs="*",
-        help="a finding, such as `E0502` or `unknown-column`; or a name, such as `grpo` or `clamp`; "
-        "without one: all that there is",
+        help="a finding, such as `E0502` or `unknown-column`; or a name, such as `grpo`, `clamp`, `lr` or "
+        "`grpo.lr`; without one: all that there is",
     )
 
 
@@ -45,15 +45,12 @@ def _told(asked: str) -> str:
     for entry in given.values():
         if entry.slug == slug:
             return _finding(entry.code, given)
-    from harmony_compiler.explain.reference import names, owners, reference
+    from harmony_compiler.explain.reference import names
+    from harmony_compiler.explain.terminal import told, told_of_field
 
-    text = reference(asked) or reference(asked.lower())
+    text = told(asked) or told(asked.lower()) or told_of_field(asked)
     if text is not None:
         return text
-    having = owners(asked)
-    if having:
-        fields = "\n".join(f"  harmonyc explain {owner}" for owner in having)
-        return f"{asked}: a field\n\nIt is told of with what has it:\n\n{fields}"
     known = (*given, *(entry.slug for entry in given.values()))
     known += tuple(word for group, members in names().items() for word in (group, *members))
     raise Refused(

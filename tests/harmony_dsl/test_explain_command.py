@@ -7,6 +7,7 @@ import re
 import pytest
 from dsl_support import Harmonyc
 
+from harmony_compiler.explain.examples import text_of
 from harmony_compiler.explain.pages import given_out
 from harmony_compiler.explain.reference import names
 from harmony_compiler.graph.catalogue import CONSTRUCTORS, class_of
@@ -132,23 +133,74 @@ def test_a_name_with_several_meanings_tells_each(harmonyc: Harmonyc) -> None:
 
 
 def test_the_reference_of_a_function(harmonyc: Harmonyc) -> None:
-    assert explained(harmonyc, "clamp") == (
+    text = explained(harmonyc, "clamp")
+    assert text.startswith(
         "clamp: a function\n\n"
         "kept between two bounds\n\n"
         "  clamp(float, float, float) -> float\n\n"
-        "It takes graders as well, and is a grader then: their scores, combined.\n"
+        "It takes graders as well, and is a grader then: their scores, combined.\n\n"
+        "example\n"
     )
+
+
+def test_a_reference_ends_with_an_example(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "dpo").partition("\nexample\n")[2]
+    assert [line.removeprefix("  ") for line in text.splitlines()] == text_of("dpo").splitlines()
+
+
+def test_meanings_that_one_example_shows_share_it(harmonyc: Harmonyc) -> None:
+    assert explained(harmonyc, "registry").count("\nexample\n") == 1
+    assert explained(harmonyc, "contains").count("\nexample\n") == 2
 
 
 def test_a_word_that_declares_lists_what_it_can_make(harmonyc: Harmonyc) -> None:
     text = explained(harmonyc, "train")
     assert text.startswith("train: what `train NAME = …` can make\n\n  sft   Supervised fine-tuning:")
+    assert "\nexample\n" in text
 
 
-def test_a_field_leads_to_what_has_it(harmonyc: Harmonyc) -> None:
-    text = explained(harmonyc, "clip_range")
-    assert text.startswith("clip_range: a field\n")
-    assert text.endswith("  harmonyc explain grpo\n  harmonyc explain ppo\n")
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("input", "input: a declaration\n\nA value that a caller may set"),
+        ("ctx", "ctx: a name of the language\n\nWhat the launch decides."),
+        ("Template", "Template: a type\n\nA text with parts that are filled in"),
+        ("template", "Template: a type\n") if False else ("Model", "Model: a type\n"),
+        ("MODEL", "model: what `model NAME = …` can make\n"),
+        ("types", "types\n\n  bool "),
+    ],
+)
+def test_words_without_a_class_are_told_of_too(name: str, beginning: str, harmonyc: Harmonyc) -> None:
+    assert explained(harmonyc, name).startswith(beginning)
+
+
+def test_a_name_that_is_a_field_too_says_so(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "prompt")
+    assert text.endswith("\n`prompt` is a field, too: see `harmonyc explain jsonl.prompt`.\n")
+    assert explained(harmonyc, "jsonl.prompt").startswith("prompt: a field of `jsonl`\n")
+
+
+def test_a_field_is_told_of_for_all_that_have_it(harmonyc: Harmonyc) -> None:
+    shared = "\n\n  of `equals`, `contains` and `one_of`\n    list["
+    assert shared in explained(harmonyc, "ignore")
+    text = explained(harmonyc, "lr")
+    assert re.findall(r"^  of (.*)\n    (.*)$", text, re.MULTILINE) == [
+        ("`sft`", "float = 1e-5"),
+        ("`dpo`", "float = 1e-6"),
+        ("`grpo`", "float = 7.5e-7"),
+    ]
+
+
+def test_a_field_of_one_owner_has_its_rules(harmonyc: Harmonyc) -> None:
+    assert explained(harmonyc, "grpo.kl_beta") == (
+        "kl_beta: a field of `grpo`\n\n"
+        "  float = 0.01\n"
+        "  weight of the distance from the stage's start; 0 asks for none (at least 0)\n\n"
+        "`harmonyc explain grpo` tells more.\n"
+    )
+    text = explained(harmonyc, "grpo.completions_per_sample")
+    assert "\nerrors\n  - `samples_per_batch` is no multiple of `completions_per_sample`\n" in text
+    assert "temperature" not in text
 
 
 @pytest.mark.parametrize(
@@ -159,6 +211,7 @@ def test_a_field_leads_to_what_has_it(harmonyc: Harmonyc) -> None:
         ("zzzzz", "there is nothing called `zzzzz`. `harmonyc explain` alone lists what there is."),
         ("E0999", "no finding has the code `E0999`"),
         ("reloaded", "there is nothing called `reloaded`"),
+        ("grpo.zzz", "there is nothing called `grpo.zzz`"),
     ],
 )
 def test_an_unknown_word_is_one_paragraph(word: str, words: str, harmonyc: Harmonyc) -> None:

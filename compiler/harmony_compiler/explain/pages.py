@@ -66,6 +66,19 @@ class Page(Record):
     text: str
     """The whole page, as Markdown."""
 
+    @property
+    def prose(self) -> str:
+        """The rule in words, without the heading and the recipes."""
+        return self.text.partition("\n")[2].partition("\n## ")[0].strip("\n")
+
+    @property
+    def first_sentence(self) -> str:
+        """What the page says first, on one line."""
+        paragraph = " ".join(self.prose.partition("\n\n")[0].split())
+        # A full stop within `…` ends no sentence.
+        found = re.match(r"(?:`[^`]*`|[^`])*?[.!?](?=\s|$)", paragraph)
+        return found[0] if found else paragraph
+
     def example(self, section: str) -> Example | None:
         """The recipe of a section, if the page has one."""
         import shlex

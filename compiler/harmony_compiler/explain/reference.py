@@ -1,13 +1,17 @@
-"""The reference of the language's names, read off the node classes: nothing in it is written twice."""
+"""The reference of the language's names, read off the node classes: nothing in it is written twice.
+
+`entries` gives what there is to say about a name, as values; `terminal` and `markdown` write it down.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from textwrap import wrap
+from functools import cache
 from typing import Any
 
 from harmony_compiler.checking.calls import signature
+from harmony_compiler.explain.words import WORDS, Word
 from harmony_compiler.graph.catalogue import (
     ALGORITHMS,
     CONSTRUCTORS,
@@ -32,9 +36,7 @@ from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.settings import Recipe
 from harmony_compiler.graph.types import PERCENT, ListOf, RecordOf, SettingsType, Type, options_of
 from harmony_compiler.rewards.formula_text import quoted
-from harmony_grammar.records import fields
-
-WIDTH = 100
+from harmony_grammar.records import Record, fields
 
 GROUPS: Mapping[str, tuple[str, tuple[type[Constructor], ...]]] = {
     "model": ("a model", MODELS),
@@ -56,60 +58,118 @@ ROLES = {
 }
 
 
+class FieldTold(Record):
+    """What there is to say about one field."""
+
+    name: str
+    type: str
+    default: str
+    """As a recipe writes it; empty where the field is required."""
+    doc: str
+    facts: tuple[str, ...]
+    """Its bounds, when it is read, its role."""
+    examples: tuple[str, ...]
+    role: str
+
+    @property
+    def said(self) -> str:
+        """The documentation, its facts behind it."""
+        return f"{self.doc} ({'; '.join(self.facts)})" if self.facts else self.doc
+
+
+class RuleTold(Record):
+    """A rule between fields: what is said where it is broken, and what helps."""
+
+    fields: tuple[str, ...]
+    message: str
+    help: str
+    warns: bool
+
+
+class Entry(Record):
+    """What there is to say about one name in one of its meanings."""
+
+    name: str
+    group: str
+    kind: str
+    summary: str
+    about: str
+    form: str = ""
+    """How a recipe writes it."""
+    facts: tuple[str, ...] = ()
+    formula: str = ""
+    fields: tuple[FieldTold, ...] = ()
+    between: tuple[str, ...] = ()
+    """What holds between fields, whatever their values."""
+    rules: tuple[RuleTold, ...] = ()
+    members: tuple[tuple[str, str, str], ...] = ()
+    """What stands behind its dot: name, type, and what it is."""
+
+
 def names() -> dict[str, tuple[str, ...]]:
     """Every name with a reference, by group."""
-    grouped = {
-        word: tuple(dict.fromkeys(cls.constructor for cls in members))
-        for word, (_, members) in GROUPS.items()
-    }
-    return grouped | {"functions": tuple(FUNCTIONS)}
+    grouped = {word: tuple(cls.constructor for cls in members) for word, (_, members) in GROUPS.items()}
+    for group, (_, words) in WORDS.items():
+        grouped[group] = (*grouped.pop(group, ()), *(word.name for word in words))
+    grouped["functions"] = tuple(FUNCTIONS)
+    return {group: tuple(dict.fromkeys(members)) for group, members in grouped.items()}
 
 
-def reference(name: str) -> str | None:
-    """All that a name of the language means, as people read it; None where it means nothing."""
-    if name in GROUPS:
-        return _group(name)
-    texts = [
-        _constructor(word, kind, cls)
-        for word, (kind, members) in GROUPS.items()
-        for cls in members
-        if cls.constructor == name
-    ]
-    if name in FUNCTIONS:
-        texts.append(_function(FUNCTIONS[name]))
-    return "\n\n".join(texts) or None
+def entries(name: str) -> tuple[Entry, ...]:
+    """All that a name of the language means; nothing where it means nothing."""
+    return tuple(entry for group in names() for entry in entries_in(group) if entry.name == name)
 
 
-def owners(field: str) -> tuple[str, ...]:
-    """The constructors that have a field of this name."""
-    every: tuple[type[Constructor], ...] = (*CONSTRUCTORS, Recipe, Save)
-    having = (cls.constructor for cls in every if field in schema(cls))
-    return tuple(dict.fromkeys(having))
+@cache
+def entries_in(group: str) -> tuple[Entry, ...]:
+    """The names of a group, in the order of the catalogue."""
+    kind, members = GROUPS.get(group, ("", ()))
+    made = [_constructor(group, kind, cls) for cls in members]
+    if group == "functions":
+        made += [_function(function) for function in FUNCTIONS.values()]
+    kind, words = WORDS.get(group, ("", ()))
+    return (*made, *(_word(group, kind, word) for word in words))
 
 
-def _group(word: str) -> str:
-    _, members = GROUPS[word]
-    width = max(len(cls.constructor) for cls in members)
-    lines = [f"{word}: what `{word} NAME = …` can make" if word in DECLARING else word, ""]
-    for cls in members:
-        lines += _item(cls.constructor, width, [summary(cls)])
-    return "\n".join(lines)
+def owners(field: str) -> tuple[Entry, ...]:
+    """What has a field of this name; of `grpo.lr`, `grpo` alone."""
+    owner, _, name = field.rpartition(".")
+    having = (entry for group in GROUPS for entry in entries_in(group) if not owner or entry.name == owner)
+    return tuple(entry for entry in having if any(told.name == name for told in entry.fields))
 
 
-def _constructor(word: str, kind: str, cls: type[Constructor]) -> str:
-    lines = [f"{cls.constructor}: {kind}", ""]
-    lines += _folded(" ".join((cls.__doc__ or "").split()))
-    lines += ["", f"  {_form(word, cls)}", *_places(cls), *_formula(cls)]
-    specs = _ordered(cls)
-    if specs:
-        width = max(len(name) for name in specs)
-        lines += ["", "fields"]
-        for name, spec in specs.items():
-            lines += _item(name, width, [_value(spec), *_told(cls, spec)])
-    lines += _between(cls)
-    shown = {spec.role for spec in specs.values()}
-    legend = [said for role, said in ROLES.items() if role in shown]
-    return "\n".join([*lines, *([""] if legend else []), *legend])
+def _constructor(word: str, kind: str, cls: type[Constructor]) -> Entry:
+    rules = (
+        RuleTold((rule.blame, *rule.beside), _in_words(rule.message), _in_words(rule.help), rule.warns)
+        for rule in cls.rules
+    )
+    return Entry(
+        name=cls.constructor,
+        group=word,
+        kind=kind,
+        summary=summary(cls),
+        about=" ".join((cls.__doc__ or "").split()),
+        form=_form(word, cls),
+        facts=tuple(_facts(cls)),
+        formula=cls.formula,
+        fields=tuple(_field(cls, spec) for spec in _ordered(cls).values()),
+        between=tuple(_between(cls)),
+        rules=tuple(rules),
+    )
+
+
+def _function(function: Function) -> Entry:
+    takes = ("It takes graders as well, and is a grader then: their scores, combined.",)
+    facts = takes if function.of_scores else ()
+    said, form = function.doc, signature(function)
+    return Entry(function.name, "functions", "a function", said, said, form, facts)
+
+
+def _word(group: str, kind: str, word: Word) -> Entry:
+    first, dot, _ = word.about.partition(". ")
+    return Entry(
+        word.name, group, kind, first + dot.strip(), word.about, form=word.form, members=word.members
+    )
 
 
 def _ordered(cls: type[Constructor]) -> dict[str, FieldSpec]:
@@ -131,7 +191,7 @@ def _form(word: str, cls: type[Constructor]) -> str:
     return made if word == "settings" else f"{word} NAME = {made}"
 
 
-def _places(cls: type[Constructor]) -> Iterator[str]:
+def _facts(cls: type[Constructor]) -> Iterator[str]:
     """What can be said of it before its fields: where settings stand, what a grader gives and needs."""
     wanted = SettingsType(cls.constructor)
     owners_of: dict[str, dict[str, None]] = {}
@@ -142,20 +202,12 @@ def _places(cls: type[Constructor]) -> Iterator[str]:
     for having in dict.fromkeys(map(tuple, owners_of.values())):
         those = [name for name, owners in owners_of.items() if tuple(owners) == having]
         several = "s" if len(those) > 1 else ""
-        yield from _folded(f"in the field{several} {_listed(those)} of {_listed(having)}", "  ")
+        yield f"in the field{several} {listed(those)} of {listed(having)}"
     if issubclass(cls, Grader):
-        yield f"  score: {'any number' if cls.scores == UNBOUNDED else '{:g} to {:g}'.format(*cls.scores)}"
+        yield f"score: {'any number' if cls.scores == UNBOUNDED else '{:g} to {:g}'.format(*cls.scores)}"
         if cls.needs:
-            needs = _listed([f"`{key}: {type_}`" for key, type_ in cls.needs])
-            yield f"  needs metadata {needs}"
-
-
-def _formula(cls: type[Constructor]) -> Iterator[str]:
-    """What is computed, as the class has it; its prose is folded."""
-    if cls.formula:
-        yield from ("", "formula")
-        for line in cls.formula.splitlines():
-            yield from _folded(line, "  ") if len(line) > WIDTH - 2 else [f"  {line}".rstrip()]
+            needs = listed([f"`{key}: {type_}`" for key, type_ in cls.needs])
+            yield f"needs metadata {needs}"
 
 
 def _parts(type_: Type) -> Iterator[Type]:
@@ -166,32 +218,34 @@ def _parts(type_: Type) -> Iterator[Type]:
             yield from _parts(option.item)
 
 
-def _value(spec: FieldSpec) -> str:
-    if spec.required:
-        return f"{spec.type}, required"
-    default = spec.default.text if isinstance(spec.default, Derived) else written(spec.default)
-    return f"{spec.type} = {default}"
-
-
-def _told(cls: type[Constructor], spec: FieldSpec) -> Iterator[str]:
-    """What is said about a field below its type."""
+def _field(cls: type[Constructor], spec: FieldSpec) -> FieldTold:
     facts = [_range(spec.bounds, "%" if spec.type == PERCENT else "")]
     if spec.usual:
         facts.append("usually {} to {}".format(*map(written, spec.usual)))
     facts += [_when(read) for read in cls.reads if read.field == spec.name]
     facts += [f"only beside `{need.other}`" for need in cls.needs_fields if need.field == spec.name]
     facts += [spec.role] if spec.role in ROLES else []
-    said = "; ".join(fact for fact in facts if fact)
-    yield f"{spec.doc} ({said})" if said else spec.doc
-    examples = [example for example in spec.examples if example != written(spec.default)]
-    if examples and "such as" not in spec.doc:
-        yield f"such as {_listed(examples, 'or')}"
+    default = "" if spec.required else _default(spec)
+    examples = () if "such as" in spec.doc else (example for example in spec.examples if example != default)
+    return FieldTold(
+        name=spec.name,
+        type=str(spec.type),
+        default=default,
+        doc=spec.doc,
+        facts=tuple(fact for fact in facts if fact),
+        examples=tuple(examples),
+        role=spec.role,
+    )
+
+
+def _default(spec: FieldSpec) -> str:
+    return spec.default.text if isinstance(spec.default, Derived) else written(spec.default)
 
 
 def _when(read: ReadWith) -> str:
     """When a field is read at all."""
     options = read.values or (read.unless,)
-    when = _listed([f"`{read.option} = {written(option)}`" for option in options], "or")
+    when = listed([f"`{read.option} = {written(option)}`" for option in options], "or")
     return f"{'read only' if read.values else 'not read'} with {when}"
 
 
@@ -206,31 +260,16 @@ def _range(bounds: Bounds, unit: str) -> str:
 
 
 def _between(cls: type[Constructor]) -> Iterator[str]:
-    """What holds between fields."""
-    said = [f"A recipe gives exactly one of {_named(group)}." for group in cls.exactly_one]
-    said += [f"A recipe gives at least one of {_named(group)}." for group in cls.at_least_one]
-    said += [f"`{read.field}` is {_when(read)}." for read in cls.reads if "." in read.field]
-    yield from ("", *(line for text in said for line in _folded(text))) if said else ()
-    for heading, warns in (("errors", False), ("warnings", True)):
-        rules = [rule for rule in cls.rules if rule.warns == warns]
-        if rules:
-            yield from ("", heading)
-        for rule in rules:
-            yield from _folded(_in_words(rule.message), "  - ", "    ")
-            yield from _folded(_in_words(rule.help), "    ") if rule.help else ()
+    """What holds between fields, whatever their values."""
+    yield from (f"A recipe gives exactly one of {_named(group)}." for group in cls.exactly_one)
+    yield from (f"A recipe gives at least one of {_named(group)}." for group in cls.at_least_one)
+    yield from (f"`{read.field}` is {_when(read)}." for read in cls.reads if "." in read.field)
 
 
 def _in_words(text: str) -> str:
     """The text of a rule without the values that break it."""
     said = re.sub(r" = \{\w+\}", "", text)
     return re.sub(r"`?(?<!\{)\{(\w+)\}(?!\})`?", r"`\1`", said).replace("{{", "{").replace("}}", "}")
-
-
-def _function(function: Function) -> str:
-    lines = [f"{function.name}: a function", "", *_folded(function.doc), "", f"  {signature(function)}"]
-    if function.of_scores:
-        lines += ["", *_folded("It takes graders as well, and is a grader then: their scores, combined.")]
-    return "\n".join(lines)
 
 
 def written(value: Any) -> str:
@@ -258,29 +297,10 @@ def written(value: Any) -> str:
             return str(value)
 
 
-def _item(name: str, width: int, said: Sequence[str]) -> list[str]:
-    """A name, and beside it what is said about it, each text from a line of its own."""
-    margin = " " * (width + 4)
-    lines = [line for text in said for line in _folded(text, margin)]
-    return [f"  {name:{width}}  {lines[0].lstrip()}", *lines[1:]]
-
-
-def _folded(text: str, first: str = "", rest: str | None = None) -> list[str]:
-    further = first if rest is None else rest
-    return wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _named(names: Sequence[str]) -> str:
-    return _listed([f"`{name}`" for name in names])
+    return listed([f"`{name}`" for name in names])
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
     *before, end = words
     return f"{', '.join(before)} {last} {end}" if before else end
