@@ -27,12 +27,14 @@ class Command(Protocol):
 
 COMMANDS = (
     "check",
+    "fmt",
     "plan",
     "run",
     "preview",
     "grade",
     "sample",
     "compile",
+    "lock",
     "inputs",
     "explain",
     "models",
@@ -40,11 +42,10 @@ COMMANDS = (
     "graders",
     "cache",
     "serve-grader",
+    "new",
+    "completion",
 )
 """Every command, imported when it is asked for: a module beside this one, of its name with `_` for `-`."""
-
-LATER = ("fmt", "lock", "new")
-"""Commands of the language's contract that do not exist yet."""
 
 _USAGE = "harmonyc COMMAND FILE [options]"
 
@@ -81,8 +82,10 @@ def _dispatch(arguments: list[str]) -> int:
 
         say(f"harmonyc {__version__}")
         return 0
-    if first in LATER:
-        raise Refused(f"`{first}` is not supported yet; this version has {_names()}")
+    if first == "__complete":  # what the scripts of `completion` ask
+        from harmony_dsl.cli.completing import answer
+
+        return answer(arguments[1:])
     if first not in COMMANDS:
         if first.startswith("-"):
             raise Refused(f"`{first}` stands before a command; the command comes first, as in\n{_USAGE}")
