@@ -4,13 +4,18 @@
 # make seeds        the quickstart with three other seeds: scores, time and memory (five minutes)
 # make algorithms   the examples of all four algorithms with three seeds: what each reaches (fifteen minutes)
 # make properties   thousands of generated recipes: no false error, every seeded fault found, what checks runs
+# make fuzz         inputs that nobody would write, to every reader: no traceback, no hang (ten minutes: MINUTES=10)
+# make mutations    rules of the checker broken one at a time: does a test catch each (five minutes)
+# make formatting   `harmonyc fmt` over every recipe here and 2,000 others, comments in all gaps (fifteen minutes)
 # make bench        every algorithm against TRL, in environments of its own under .peers (half an hour)
 # make parity       losses, gradients and trained weights against the papers and TRL (one minute)
 # make resume-table a run that is killed, everywhere: does it end in the same bits (ten minutes)
 # make agreement    micro-batches, processes and weights in parts give one result: how nearly (five minutes)
+# make memory       what stages hold in memory: the plan against what is measured (twenty minutes)
 # make judges       a judge that is slow, fails and hangs: what a training loses by it (ten minutes)
 # make bench-check  how long `harmonyc check` takes, against an empty Python process
 # make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
+# make reference    write docs/reference anew: names, fields and findings as the compiler has them
 # make clean        remove .venv and every cache; saved models and runs stay
 #
 # PYTHON=python3.12   another interpreter for .venv (3.11 or later)
@@ -19,6 +24,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 WORKERS ?= 2
+MINUTES ?= 10
 
 TORCH := torch==2.13.0
 BIN := .venv/bin
@@ -26,8 +32,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test bubblewrap lint seeds algorithms properties bench parity resume-table \
-  agreement judges bench-check bench-data clean
+.PHONY: help setup quickstart test bubblewrap lint seeds algorithms properties formatting fuzz mutations \
+  bench parity resume-table agreement memory judges bench-check bench-data reference clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -72,6 +78,15 @@ algorithms: setup
 properties: setup
 	@$(BIN)/python benchmarks/properties.py
 
+formatting: setup
+	@$(BIN)/python benchmarks/formatting.py
+
+fuzz: setup
+	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
+
+mutations: setup
+	@$(BIN)/python benchmarks/mutations.py
+
 agreement: setup
 	@$(BIN)/python benchmarks/agreement.py
 
@@ -91,6 +106,9 @@ bench: setup $(PEERS)
 parity: setup
 	@PYTHONPATH=tests $(BIN)/python -m parity
 
+memory: setup
+	@$(BIN)/python benchmarks/memory.py
+
 judges: setup
 	@$(BIN)/python benchmarks/judges.py
 
@@ -103,6 +121,9 @@ bench-check: setup
 
 bench-data: setup
 	@$(BIN)/python benchmarks/data.py
+
+reference: setup
+	@$(BIN)/python -m harmony_compiler.explain.markdown docs/reference
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -11,7 +11,6 @@ import pytest
 from dsl_support import Harmonyc, Write
 
 import harmony_dsl
-from harmony_dsl.cli.main import LATER
 
 ASKING = """\
 ## Teach sums.
@@ -52,10 +51,6 @@ def schema_of(harmonyc: Harmonyc, path: Path) -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(told.out)
     jsonschema.Draft202012Validator.check_schema(schema)
     return schema
-
-
-def test_it_is_there() -> None:
-    assert "inputs" not in LATER
 
 
 def test_the_table(asking: Path, harmonyc: Harmonyc) -> None:
