@@ -13,7 +13,7 @@
 # make agreement    micro-batches, processes and weights in parts give one result: how nearly (five minutes)
 # make memory       what stages hold in memory: the plan against what is measured (twenty minutes)
 # make judges       a judge that is slow, fails and hangs: what a training loses by it (ten minutes)
-# make bench-check  how long `harmonyc check` takes, against an empty Python process
+# make bench-check  how long `harmonyc check` and `plan` take, against an empty Python process
 # make bench-data   what rows cost before training: tokenised twice, and a start over 1,000,000 (ten minutes)
 # make reference    write docs/reference anew: names, fields and findings as the compiler has them
 # make clean        remove .venv and every cache; saved models and runs stay

@@ -1,4 +1,4 @@
-"""How long a check takes: as a person waits for it, as an editor does, and of very long recipes.
+"""How long a check and a plan take: as a person waits for them, as an editor does, and of very long recipes.
 
     python benchmarks/check.py
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,8 +25,10 @@ from harmony_compiler.files import Disk
 from harmony_grammar.parser import parse_file
 from harmony_grammar.source import Source
 
-CONTRACT = 15.0
+CONTRACT = 8.0
 """`check` may take this many times as long as an empty Python process."""
+PLAN = 2.0
+"""`plan` of a model of 8 billion parameters may take this many times as long as `check` of its recipe."""
 AGAIN = 3.0
 """Checking a text again, its data unchanged, may take this many times as long as reading it."""
 GROWTH = 1.5
@@ -35,7 +38,21 @@ PAIRS, WARM_UP = 21, 3
 
 ROOT = Path(__file__).parent.parent
 NOTHING = (sys.executable, "-c", "pass")
-CHECK = (str(Path(sys.executable).with_name("harmonyc")), "check")
+HARMONYC = str(Path(sys.executable).with_name("harmonyc"))
+
+LARGE = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": False,
+}
+"""The configuration of a model of 8 billion parameters: all that a plan reads of it."""
 
 # As installed: Python keeps compiled modules beside their source, unless this variable forbids it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -117,8 +134,20 @@ def held(found: float, most: float) -> bool:
 
 
 def whole_process(name: str, recipe: Path) -> bool:
-    command = (*CHECK, str(recipe))
+    command = (HARMONYC, "check", str(recipe))
     return held(ratio(name, lambda: seconds(NOTHING), lambda: seconds(command)), CONTRACT)
+
+
+def planned(folder: Path) -> bool:
+    """A check and a plan of the same recipe, whose models are large."""
+    (folder / "large").mkdir()
+    (folder / "large" / "config.json").write_text(json.dumps(LARGE))
+    text = re.sub(r"scratch \{[^}]*\}", 'local("large") { dtype = "auto" }', courses(75))
+    recipe = folder / "large.recipe"
+    recipe.write_text(text)
+    check, plan = ((HARMONYC, command, str(recipe)) for command in ("check", "plan"))
+    found = ratio("check; plan of 8 billion parameters", lambda: seconds(check), lambda: seconds(plan))
+    return held(found, PLAN)
 
 
 def checked_again(recipe: Path) -> bool:
@@ -148,7 +177,7 @@ def long_recipes(folder: Path) -> bool:
 
 
 def main() -> int:
-    print(f"{'':44} {'base':>11} {'check':>11} {'ratio':>8}   medians of {PAIRS}")
+    print(f"{'':44} {'base':>11} {'whole':>11} {'ratio':>8}   medians of {PAIRS}")
     with TemporaryDirectory() as name:
         folder = Path(name)
         write_problems(folder)
@@ -157,6 +186,7 @@ def main() -> int:
         good = [
             whole_process("python -c pass; check examples/quickstart", ROOT / "examples/quickstart.recipe"),
             whole_process("python -c pass; check 100 lines with filters", filters),
+            planned(folder),
             checked_again(filters),
             long_recipes(folder),
         ]

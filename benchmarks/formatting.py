@@ -135,8 +135,9 @@ class Formatting:
 
 def recipes_of_the_tree() -> Iterator[Source]:
     """Files, recipes in pages and in the pages of `explain`; those with syntax errors are left out."""
-    for path in sorted(ROOT.glob("examples/**/*.recipe")) + sorted(ROOT.glob("tests/**/*.recipe")):
-        yield Source(path.name, path.read_text(encoding="utf-8"), path)
+    for folder in ("examples", "tests", "harmony_dsl"):
+        for path in sorted(ROOT.glob(f"{folder}/**/*.recipe")):
+            yield Source(path.name, path.read_text(encoding="utf-8"), path)
     folders = ("", "docs", "compiler/harmony_compiler/explain/pages")
     for page in (page for folder in folders for page in sorted((ROOT / folder).glob("*.md"))):
         blocks = re.findall(

@@ -1,6 +1,5 @@
 """`python -m harmony_dsl` is `harmonyc`."""
 
-from harmony_dsl.cli.main import main
-from harmony_dsl.worker import leave
+from harmony_dsl.cli.entry import harmonyc
 
-leave(main())
+harmonyc()

@@ -149,9 +149,14 @@ def plain(value: Value) -> Any:
             return value.data
 
 
+_OPERATORS = frozenset(("+", "-", "*", "/", "//", "and", "or", "not", "==", "!=", "<", "<=", ">", ">="))
+
+
 def in_one_line(span: Span) -> str:
     """What is written at a place, in one line and one layout: no comment makes another name of it."""
-    if span.text.replace(".", "").isidentifier():
+    # Names and numbers between operators are laid out like that already, and need no formatter loaded.
+    words = span.text.split(" ")
+    if all(word in _OPERATORS or word.replace(".", "").replace("_", "").isalnum() for word in words):
         return span.text
     from harmony_grammar import formatting
 

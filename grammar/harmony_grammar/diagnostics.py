@@ -20,7 +20,6 @@ Codes are stable and never reused: two classes with one code are a `TypeError` w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import Formatter
 from typing import ClassVar, Literal, dataclass_transform
 
 from harmony_grammar.masking import masked
@@ -128,6 +127,8 @@ class Words(Record):
 
 
 def _say(template: str, values: Mapping[str, object]) -> str:
+    from string import Formatter  # most recipes have nothing said of them
+
     named = (name for _, name, _, _ in Formatter().parse(template) if name)
     return "" if any(values[name] == "" for name in named) else masked(template.format_map(values))
 

@@ -16,7 +16,9 @@ from harmony_grammar.source import Source
 ROOT = HERE.parents[1]
 GOLDEN = sorted((HERE / "golden_fmt").glob("*.txt"))
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("compiler/**/explain/pages/*.md")]
-RECIPES = [*ROOT.glob("examples/**/*.recipe"), *ROOT.glob("tests/**/*.recipe")]
+RECIPES = [
+    path for folder in ("examples", "tests", "harmony_dsl") for path in ROOT.glob(f"{folder}/**/*.recipe")
+]
 BREAK = "-" * 110 + "\n"
 
 

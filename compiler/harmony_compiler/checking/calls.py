@@ -9,7 +9,6 @@ from typing import Any
 
 from harmony_compiler.checking.construct import Desk
 from harmony_compiler.checking.fitting import describe
-from harmony_compiler.checking.searching import searched
 from harmony_compiler.findings.types import BrokenRegex, Impossible, WrongArguments, WrongType
 from harmony_compiler.graph.formulas import FUNCTIONS, Function
 from harmony_compiler.graph.types import (
@@ -169,7 +168,11 @@ def _computed(function: Function, values: Sequence[Value]) -> tuple[Type, Any]:
 
 
 def _result(function: Function, data: Sequence[Any]) -> Any:
-    return searched(*data) if function.name == "matches" else function.compute(*data)
+    if function.name != "matches":
+        return function.compute(*data)
+    from harmony_compiler.checking.searching import searched  # few recipes need it
+
+    return searched(*data)
 
 
 def regex_fault(value: Value) -> BrokenRegex | None:

@@ -13,7 +13,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from harmony_compiler.data.unmapped import other_mapping, unmapped_rows
 from harmony_compiler.findings.fields import SecretAsText
 from harmony_compiler.findings.types import BareShare, OnlyWhenGraded, UnknownOption, WrongType
 from harmony_compiler.graph.column_types import fits, type_text
@@ -200,6 +199,8 @@ def _misfit(value: Value, expected: Type, place: str) -> Diagnostic:
             percent=percent,
         )
     wanted = next((option for option in options if isinstance(option, DatasetType)), None)
+    from harmony_compiler.data.unmapped import unmapped_rows  # only a mistake pays for it
+
     if finding := unmapped_rows(value, wanted, place):
         return finding
     fact, mend = advice(value, options)
@@ -261,6 +262,8 @@ def advice(value: Value, options: tuple[Type, ...]) -> tuple[str, str]:
         kind = value.type.rows or "Table"
         if kind == wanted.rows and (keys := lacking(value, wanted)):
             return _of_metadata(value.data.metadata, keys)
+        from harmony_compiler.data.unmapped import other_mapping  # only a mistake pays for it
+
         other = other_mapping(value.data, wanted.rows) if wanted.rows and isinstance(value.data, Made) else ""
         return _mapped(value.data, kind), other or _MAPPING.get(wanted.rows or "", "")
     if value.type == STR and value.literal is None:

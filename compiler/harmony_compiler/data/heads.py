@@ -35,7 +35,6 @@ from harmony_compiler.graph.datasets import (
 )
 from harmony_compiler.graph.types import JSON, PATH, Type
 from harmony_compiler.naming.near import nearest
-from harmony_compiler.store.datasets import DATASETS
 from harmony_compiler.store.files import GZIP
 from harmony_compiler.store.lock import LARGEST, NO_LOCK, Lock, Locked, read_lock
 from harmony_compiler.store.registry import LARGEST as MANIFEST_LIMIT
@@ -189,6 +188,8 @@ class Heads:
         return self._read[known]
 
     def _registered(self, key: Value, datasets: Path) -> Head:
+        from harmony_compiler.store.datasets import DATASETS  # few recipes need it
+
         manifest = DATASETS.manifest(datasets, key.data)
         if manifest is None:
             near = nearest(key.data, DATASETS.keys(datasets))

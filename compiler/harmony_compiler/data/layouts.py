@@ -14,7 +14,6 @@ from harmony_compiler.graph.column_types import RECORD, type_text
 from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.settings import Column
 from harmony_compiler.graph.types import JSON, STR, TEMPLATE, ListOf, SettingsType
-from harmony_compiler.store.guesses import turns_like
 from harmony_compiler.store.layouts import (
     OWN_ROLES,
     Layout,
@@ -65,6 +64,8 @@ def not_turns(column: Made, head: Head, *, one: bool, all_rows: bool) -> Iterato
         turns = [turn for turn in turns_of(head.column(name)) if isinstance(turn, dict)]
         keys = dict.fromkeys(key for turn in turns for key in turn)
         if keys and not {role, content} - {UNKNOWN_DATA} <= keys.keys():
+            from harmony_compiler.store.guesses import turns_like  # only a mistake pays for it
+
             like = turns_like(head, name) or Column(name=name, role="…", content="…")
             found, wanted = f"turns with the keys {', '.join(keys)}", f"with `{role}` and `{content}`"
             mend = f"write `{written(like)}`"

@@ -11,7 +11,6 @@ from typing import Any
 
 from harmony_compiler.graph.catalogue import class_of
 from harmony_compiler.graph.node import Constructor, Node, schema, tag_of
-from harmony_compiler.graph.sound import faults_of
 from harmony_compiler.graph.values import Duration, Percent, Ref, Secret
 from harmony_grammar.records import Record, as_data, field
 
@@ -128,6 +127,8 @@ class Graph(Record):
                 launch=Launch(**data["launch"]),
                 pins=None if data.get("pins") is None else Pins(**data["pins"]),
             )
+            from harmony_compiler.graph.sound import faults_of  # a compiled graph is sound
+
             graph._check_order()
             if (fault := next(faults_of(graph), None)) is not None:
                 raise ValueError(fault)

@@ -24,7 +24,6 @@ from harmony_compiler.graph.models import LocalModel, RegistryModel
 from harmony_compiler.graph.node import Constructor, FieldSpec, Node, schema, tag_of
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.adapters import base_elsewhere
-from harmony_compiler.store.datasets import DATASETS
 from harmony_grammar.records import Record
 
 Content = Callable[[str], str]
@@ -155,6 +154,8 @@ def _code(file: Path, content: Content) -> dict[str, Any]:
 
 def _held(key: str, content: Content, datasets: Path) -> dict[str, Any]:
     """What a key of the registry of datasets stands for."""
+    from harmony_compiler.store.datasets import DATASETS  # few recipes need it
+
     held = DATASETS.at(datasets, key)
     if held is None:
         raise FileNotFoundError(errno.ENOENT, "no dataset is registered there", str(datasets / key))

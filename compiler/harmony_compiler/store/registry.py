@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -36,12 +35,14 @@ FORMAT_VERSION = 2
 LARGEST = 16 * 1024 * 1024
 """A manifest beyond this size, in bytes, is some other file."""
 
-_KEY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_LONGEST_KEY = 128
 
 
 def is_key(text: str) -> bool:
-    """Whether it is what a key looks like, which is a folder's name on every system."""
-    return re.fullmatch(_KEY, text) is not None
+    """Whether it is what a key looks like, which is a folder's name on every system: of ASCII letters and
+    digits, and behind the first also `.`, `_` and `-`."""
+    rest = text.replace(".", "").replace("_", "").replace("-", "")
+    return text.isascii() and text[:1].isalnum() and len(text) <= _LONGEST_KEY and rest.isalnum()
 
 
 Weights = Literal["full", "adapter", "merged"]
