@@ -64,6 +64,8 @@ def looked_at(thing: Named, content: Content, registry: Path) -> Locked:
         columns = {name: text for file in files for name, text in _columns(file, rows.format).items()}
         return Locked(columns, {"train": _rows(files, rows.format)}, content=held)
     place = Path(thing.place)
+    if thing.is_local and place.is_dir() and not any(file.is_file() for file in place.rglob("*")):
+        raise ValueError("it is a folder without files")
     if thing.section == "datasets":
         size = place.stat().st_size
         rows_ = {"train": _rows([place], thing.kind)}

@@ -6,7 +6,6 @@ only then is the runtime imported. Nothing is written unless all was found.
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -18,6 +17,7 @@ from harmony_dsl.cli.output import Refused, counted, say
 from harmony_dsl.cli.parser import Parser, Request, add_recipe_options, read_recipe_options
 from harmony_dsl.cli.recipes import compile_path, show
 from harmony_dsl.cli.tables import table
+from harmony_dsl.cli.writing import write
 
 if TYPE_CHECKING:
     from harmony_compiler.graph.graph import Graph
@@ -53,17 +53,20 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
 
     recipe = Path(options.file)
     place = lock_path(recipe)
-    before = _before(place)
-    lock = _looked_up(graph, recipe.absolute().parent, before, options)
+    before, held = _before(place)
+    folder = recipe.absolute().parent
+    lock = _looked_up(graph, folder, before, options)
+    text = lock_text(lock).encode()
     told = list(changes(before, lock))
     if told:
         say("\n".join(_lines(told)))
-    same = lock_text(lock) == _text(place)
+    same = text == held
     if options.check:
-        say(_checked(place, told, same, options.file))
-        return int(not same)
+        missing = _not_locked(graph, folder, before) if held is not None else []
+        say(_checked(place, told, same, missing, options.file))
+        return int(not same or bool(missing))
     if not same:
-        _write(place, lock_text(lock))
+        write(place, held, text)
     counts = Counter(change.state for change in told)
     words = ", ".join(f"{number} {state}" for state, number in counts.items()) or "the recipe names nothing"
     say(f"{place}: {words}; {'as it was' if same else 'written'}")
@@ -78,24 +81,19 @@ def _graph(path: str, request: Request) -> Graph | None:
     return compilation.graph
 
 
-def _before(place: Path) -> Lock:
-    """The lock that is there; an empty one where there is none that can be read."""
+def _before(place: Path) -> tuple[Lock, bytes | None]:
+    """The lock that is there and its file's bytes; an empty one where there is none that can be read."""
     from harmony_compiler.store.lock import NO_LOCK, read_lock
 
+    held: bytes | None = None
     try:
-        return read_lock(place.read_bytes())
+        held = place.read_bytes()
+        return read_lock(held), held
     except FileNotFoundError:
-        return NO_LOCK
+        pass
     except (OSError, ValueError) as fault:
         say(f"{place}: the lock that is there cannot be read: {getattr(fault, 'strerror', None) or fault}")
-        return NO_LOCK
-
-
-def _text(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
+    return NO_LOCK, held
 
 
 # --- looking things up ----------------------------------------------------------------------------------
@@ -119,8 +117,8 @@ def _looked_up(graph: Graph, folder: Path, before: Lock, options: Namespace) -> 
                 entries[key] = _here(thing, where)
             elif not options.check:
                 entries[key] = _on_hub(thing, where)
-            elif key in before.section(section):
-                entries[key] = before.section(section)[key]
+            elif found := thing.found(before, folder):
+                entries[found[0]] = found[1]
         except _NotFoundError as fault:
             faults.append(fault)
     if faults:
@@ -128,6 +126,18 @@ def _looked_up(graph: Graph, folder: Path, before: Lock, options: Namespace) -> 
         code = max(fault.exit_code for fault in faults)
         raise Refused("\n\n".join([*dict.fromkeys(map(str, faults)), "nothing was written"]), exit_code=code)
     return lock
+
+
+def _not_locked(graph: Graph, folder: Path, before: Lock) -> list[str]:
+    """What a graph names on a hub, and a lock does not have."""
+    from harmony_compiler.graph.named import HUB
+    from harmony_compiler.locking import things_of
+
+    return [
+        f"{section.removesuffix('s')} {key}"
+        for (section, key), (thing, _) in things_of(graph, folder).items()
+        if thing.kind == HUB and thing.found(before, folder) is None
+    ]
 
 
 class _NotFoundError(Exception):
@@ -193,7 +203,7 @@ def _place(graph: Graph, ref: Ref) -> str:
     return f"{origin.file}:{origin.line}: `{origin.name}`: "
 
 
-# --- telling and writing --------------------------------------------------------------------------------
+# --- telling --------------------------------------------------------------------------------------------
 
 
 def _lines(told: Sequence[Change]) -> list[str]:
@@ -202,32 +212,13 @@ def _lines(told: Sequence[Change]) -> list[str]:
     return lines
 
 
-def _checked(place: Path, told: Sequence[Change], same: bool, recipe: str) -> str:
-    """What `--check` found, in one paragraph."""
+def _checked(place: Path, told: Sequence[Change], same: bool, missing: Sequence[str], recipe: str) -> str:
+    """What `--check` found, in one paragraph; `missing` is what a lock that is there does not have."""
     asked = ""
     if any(change.key.startswith("hf:") for change in told):
         asked = " (what is on the hub is only looked for in the lock)"
-    if same:
+    if same and not missing:
         return f"{place}: up to date{asked}"
     what = "is out of date" if place.exists() else "is missing"
-    return f"{place}: the lock {what}{asked}; `harmonyc lock {recipe}` writes it anew"
-
-
-def _write(place: Path, text: str) -> None:
-    """Write the lock, whole or not at all.
-
-    Raises:
-        Refused: the disk would not have it.
-    """
-    from uuid import uuid4
-
-    place = Path(os.path.realpath(place))
-    fresh = place.with_name(f".{place.name}.{uuid4().hex}")
-    try:
-        try:
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(place)
-        finally:
-            fresh.unlink(missing_ok=True)
-    except OSError as fault:
-        raise Refused(f"cannot write {place}: {fault.strerror or fault}") from fault
+    lacks = f"; not in the lock: {', '.join(missing)}" if missing else ""
+    return f"{place}: the lock {what}{asked}{lacks}; `harmonyc lock {recipe}` writes it anew"

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from compiler_support import GOOD, check_text, graph_of
+from compiler_support import GOOD, REINFORCED, check_text, graph_of, replaced
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -246,6 +246,74 @@ def test_the_paths_of_files_are_told_apart(folder: Path) -> None:
         shutil.copy(folder / "sums.jsonl", folder / name)
     graph = graph_of(GOOD.replace('jsonl("sums.jsonl")', 'jsonl(["a/sums.jsonl", "b/sums.jsonl"])', 1))
     assert tree(graph, {})[-1] == 'sums = jsonl("a/sums.jsonl", "b/sums.jsonl"), for adder'
+
+
+def test_one_file_is_one_source_however_its_path_is_written(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    more = """\
+dataset again = jsonl("sub/../sums.jsonl") {
+  prompt = "{{ question }}"
+  completion = "{{ answer }}"
+  limit = 1
+}
+train other = sft { model = tiny, dataset = again, steps = 3 }
+save other as "other"
+"""
+    graph = graph_of(GOOD + more)
+    assert tree(graph, {})[-3:] == [
+        'jsonl("sums.jsonl")',
+        "├─ sums, for adder",
+        "└─ again, first 1, for other",
+    ]
+
+
+COMPARING = """\
+model quick = tiny { dtype = "bfloat16" }
+model served = endpoint("http://localhost:8000/v1", model = "judge")
+evaluate report = compare {
+  models = [tiny, quick, tiny { end_token = "a" }, served, adder, endpoint("http://other/v1", model = "b")]
+  dataset = asked
+  graders = [right]
+  sampling { max_tokens = 8 }
+}
+"""
+
+
+def test_every_model_that_is_compared_stands_in_the_tree() -> None:
+    assert tree(graph_of(REINFORCED + COMPARING), {}) == [
+        "tiny = scratch (qwen3, 1 layer of 8)",
+        "└─ adder = grpo on asked for right",
+        '   ├─ report = compare tiny, quick, tiny { end_token = "a" }, served, adder, '
+        'endpoint("http://other/v1") { mo…',
+        '   │  ├─ measures quick = tiny { dtype = "bfloat16" }',
+        '   │  ├─ measures served = endpoint("http://localhost:8000/v1") { model = "judge" }',
+        '   │  └─ measures endpoint("http://other/v1") { model = "b" }',
+        '   └─ save as "adder"',
+        "",
+        'asked = jsonl("sums.jsonl"), for adder, report',
+    ]
+
+
+JUDGED = """\
+model wise = scratch { hidden_size = 16, layers = 1, heads = 2, context = 64, seed = 5 }
+grader kind = judge { model = wise, criteria = "It is kind." }
+grader short = judge { model = wise { template_args = { short = true } }, criteria = "It is short." }
+grader exact = judge { model = wise { dtype = "bfloat16" }, criteria = "It is exact." }
+"""
+
+
+def test_a_judge_that_graders_share_is_one_line() -> None:
+    graph = graph_of(JUDGED + replaced(REINFORCED, ("grader = right", "grader = kind + short + exact")))
+    assert [line for line in tree(graph, {}) if "judges" in line] == [
+        "   ├─ wise = scratch (qwen3, 1 layer of 16) judges kind, short",
+        '   ├─ wise { dtype = "bfloat16" } judges exact',
+    ]
+
+
+def test_a_grader_without_a_name_is_called_by_its_text() -> None:
+    grader = 'judge { model = tiny, criteria = "Is it right, and is it kind as well?" }'
+    graph = graph_of(replaced(REINFORCED, ("grader = right", f"grader = right + {grader}")))
+    assert '   ├─ tiny judges judge { model = tiny, criteria = "Is it…' in tree(graph, {})
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,8 @@ def test_threads() -> None:
         room=24,
         too_long=0,
         tokens=11 + 23 + 24,
+        dropped=0,
+        learnt=11 + 23 + 24,
         exact=True,
         by="characters",
     )
@@ -79,6 +81,7 @@ def test_threads() -> None:
     found = counted(GOOD)
     assert found is not None
     assert (found.longest, found.too_long) == (26, 2)
+    assert (found.dropped, found.learnt) == (2, 24)
 
 
 def test_prompts_leave_room_for_a_completion() -> None:

@@ -22,7 +22,7 @@ from harmony_compiler.locking import changes, looked_at, things_of
 from harmony_compiler.plan.shown import fields
 from harmony_compiler.store.datasets import DATASETS
 from harmony_compiler.store.files import content_hash
-from harmony_compiler.store.lock import SECTIONS, Lock, Locked, hub_key, lock_text, read_lock
+from harmony_compiler.store.lock import SECTIONS, Lock, Locked, lock_text, read_lock
 from harmony_compiler.whole.unlocked import SMALL
 from harmony_grammar.source import Source
 
@@ -33,7 +33,7 @@ ENTRIES = st.builds(
     Locked,
     columns=st.dictionaries(TEXTS, TEXTS, max_size=3),
     rows=st.dictionaries(TEXTS, st.integers(0, 10**12), max_size=3),
-    commit=TEXTS,
+    commit=st.just("") | st.text("0123456789abcdef", min_size=40, max_size=40),
     content=TEXTS,
     size=st.none() | st.integers(0, 10**15),
     identity=TEXTS,
@@ -68,7 +68,15 @@ def test_every_difference_is_told(one: Lock, other: Lock) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [{"commit": 1}, {"size": "1"}, {"size": True}, {"rows": {"a": "1"}}, {"columns": []}, {"more": 1}, []],
+    [
+        {"commit": 1},
+        {"size": "1"},
+        {"size": True},
+        {"rows": {"a": "1"}},
+        {"columns": []},
+        {"more": 1},
+        [],
+    ],
 )
 def test_other_entries_are_none(entry: Any) -> None:
     for section in SECTIONS:
@@ -76,16 +84,25 @@ def test_other_entries_are_none(entry: Any) -> None:
             read_lock(json.dumps({"format_version": 2, section: {"a": entry}}).encode())
 
 
-def test_rows_are_found_by_what_the_recipe_writes_and_by_the_commit() -> None:
-    lock = Lock(
-        {
-            hub_key("a/b", None, None): Locked(rows={"train": 1}, commit=C1),
-            hub_key("a/b", "main", "dev"): Locked(rows={"train": 2}, commit=C2),
-        }
-    )
-    assert lock.rows("a/b", None, None) == lock.rows("a/b", None, C1) == {"train": 1}
-    assert lock.rows("a/b", "main", "dev") == lock.rows("a/b", "main", C2) == {"train": 2}
-    assert lock.rows("a/b", None, C2) == lock.rows("a/b", "main", None) == lock.rows("a", None, C1) == {}
+@pytest.mark.parametrize(
+    "commit", ["", "main", "../../../../etc", C1[:39], f"{C1}1", "A" * 40, f"{C1}\n", "\u0661" * 40]
+)
+def test_a_commit_is_40_digits(commit: str) -> None:
+    for section in SECTIONS:
+        with pytest.raises(ValueError, match="one of its commits is not 40 hexadecimal digits"):
+            read_lock(json.dumps({"format_version": 2, section: {"a": {"commit": commit}}}).encode())
+
+
+def test_a_repository_is_found_by_what_the_recipe_writes_and_by_the_commit() -> None:
+    one, other = Locked(rows={"train": 1}, commit=C1), Locked(rows={"train": 2}, commit=C2)
+    lock = Lock({"hf:a/b": one, "hf:a/b:main@dev": other})
+
+    def found(repo: str, config: str | None, revision: str | None) -> tuple[str, Locked] | None:
+        return lock.hub("datasets", repo, config, revision)
+
+    assert found("a/b", None, None) == found("a/b", None, C1) == ("hf:a/b", one)
+    assert found("a/b", "main", "dev") == found("a/b", "main", C2) == ("hf:a/b:main@dev", other)
+    assert found("a/b", None, C2) is found("a/b", "main", None) is found("a", None, C1) is None
 
 
 # --- what a lock makes of a graph -----------------------------------------------------------------------
@@ -152,6 +169,12 @@ def test_a_revision_that_is_not_locked_stays() -> None:
     text = HUB.replace("FIELDS", "").replace('config = "main"', 'config = "main", revision = "dev"')
     graph = graph_of(text, HUB_LOCK)
     assert revisions(graph) == {"a/sums": "dev", "a/model": C2}
+
+
+def test_a_lock_whose_commit_is_none_is_refused() -> None:
+    lock = Lock(HUB_LOCK.datasets, {"hf:a/model": Locked(commit="../../../../etc")})
+    found = check(HUB.replace("FIELDS", ""), lock, whole=True)
+    assert codes(found) == ["E0535"]
 
 
 def test_columns_of_the_lock_hold_offline() -> None:

@@ -156,6 +156,37 @@ def test_a_model_that_judges_is_held_beside_the_one_that_is_trained() -> None:
     assert taken(memory(text))["judge other"] == 4 * (103 * 16 + 4 * 256 + 3 * 16 * 64 + 2 * 16 + 2 * 8 + 16)
 
 
+JUDGES = """\
+model wise = scratch { hidden_size = 16, layers = 1, heads = 2, context = 64, seed = 5 }
+grader kind = judge { model = wise, criteria = "It is kind." }
+grader short = judge { model = wise { template_args = { short = true } }, criteria = "It is short." }
+grader exact = judge { model = wise { dtype = "bfloat16" }, criteria = "It is exact." }
+grader liked = reward_model(wise)
+"""
+
+
+def judges(text: str, **how: Any) -> list[tuple[str, str]]:
+    """The terms of models that grade, each with its phase."""
+    found = memory(JUDGES + text, **how).terms
+    return [(term.name, term.phase) for term in found if term.name.startswith("judge ")]
+
+
+def test_a_judge_that_graders_share_is_held_once() -> None:
+    """Another type of weights is another copy, and so is a reward model, which has a head of its own."""
+    text = replaced(REINFORCED, ("grader = right", "grader = kind + short + exact + liked"))
+    shared, exact = ("judge wise", ALWAYS), ('judge wise { dtype = "bfloat16" }', ALWAYS)
+    assert judges(text) == [shared, exact, shared]
+    comparing = replaced(COMPARED, ("[right, words(completion)]", "[kind, short]"))
+    assert judges(REINFORCED + comparing, kind=Compare) == [shared]
+
+
+def test_a_validation_loads_no_judge_that_is_there_anyway() -> None:
+    validation = "  validation { dataset = asked, every = 1, grader = short + exact }\n"
+    text = replaced(REINFORCED, ("grader = right", f"grader = kind\n{validation}"))
+    exact = ('judge wise { dtype = "bfloat16" }', "validation")
+    assert judges(text) == [("judge wise", ALWAYS), exact]
+
+
 @pytest.mark.parametrize(
     ("field", "term"),
     [

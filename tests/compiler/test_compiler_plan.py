@@ -14,6 +14,7 @@ from compiler_support import COMPARED, GOOD, MODEL, PPO, REINFORCED, check_text,
 
 from harmony_compiler.files import DISK, Disk
 from harmony_compiler.graph.graph import Graph
+from harmony_compiler.plan.counting import Work
 from harmony_compiler.plan.plan import Plan, Where, plan_of
 from harmony_compiler.plan.shown import fields
 from harmony_compiler.plan.text import plan_text
@@ -183,7 +184,7 @@ def test_the_json_is_the_graph_and_can_be_read_again() -> None:
     plan = planned(RECIPE)
     told = json.loads(json.dumps(plan.to_json()))
     assert Graph.from_json(told) == plan.graph
-    beside = ("digest", "assumed", "dropped", "rows", "parts")
+    beside = ("digest", "assumed", "dropped", "unset", "rows", "parts")
     assert {key: value for key, value in told.items() if key not in beside} == plan.graph.to_json()
 
 
@@ -220,6 +221,119 @@ def test_what_no_output_needs_is_left_out_and_said() -> None:
     assert "left out, since no output needs it: idle" in plan_text(plan)
 
 
+# --- work -----------------------------------------------------------------------------------------------
+
+
+def work(recipe: str, name: str, files: Disk = DISK) -> Work:
+    plan = planned(recipe, files=files)
+    (found,) = (part.work for ref, part in plan.parts.items() if plan.graph.stage_name(ref) == name)
+    return found
+
+
+def of_lengths(folder: Path, *lengths: int) -> str:
+    """A file of rows whose questions have so many characters; as a thread each has four marks more, and an
+    answer of one token."""
+    rows = (f'{{"question": "{"x" * length}", "answer": "y", "worse": "zz"}}\n' for length in lengths)
+    (folder / "lengths.jsonl").write_text("".join(rows))
+    return 'jsonl("lengths.jsonl")'
+
+
+def imitating(dataset: str, fields: str = "epochs = 1") -> str:
+    return f"""{MODEL}
+dataset texts = {dataset}
+train adder = sft {{ model = tiny, dataset = texts, samples_per_batch = 1, {fields} }}
+save adder as "adder"
+"""
+
+
+THREAD = 'prompt = "{{ question }}", completion = "{{ answer }}"'
+
+
+@pytest.mark.parametrize(
+    ("policy", "steps", "tokens"), [("drop", 2, 2 * 15), ("truncate", 3, 2 * 15 + 24), ("error", 3, None)]
+)
+def test_rows_that_are_too_long(policy: str, steps: int, tokens: int | None, folder: Path) -> None:
+    """A context of 24: two rows of 15 tokens and one of 55."""
+    rows = f'{of_lengths(folder, 10, 50, 10)} {{ {THREAD}, on_too_long = "{policy}" }}'
+    found = work(imitating(rows), "adder")
+    assert found.steps == steps
+    if tokens is not None:
+        assert found.tokens == tokens
+
+
+def test_a_mixture_leaves_long_rows_to_its_datasets(folder: Path) -> None:
+    file = of_lengths(folder, 10, 50, 10)
+    parts = ", ".join(f'{file} {{ {THREAD}, on_too_long = "{policy}" }}' for policy in ("truncate", "drop"))
+    assert work(imitating(f"mix([{parts}])"), "adder").steps == 3 + 2
+    assert work(imitating(f'mix([{parts}]) {{ on_too_long = "drop" }}'), "adder").steps == 2 + 2
+
+
+def test_no_row_is_left(folder: Path) -> None:
+    recipe = imitating(f"{of_lengths(folder, 50, 60)} {{ {THREAD} }}")
+    assert work(recipe, "adder") == Work(kept=0)
+    assert "work        nothing: no row is left\n" in plan_text(planned(recipe))
+
+
+def test_a_pair_teaches_both_its_answers(folder: Path) -> None:
+    pairs = 'prompt = "{{ question }}", chosen = "{{ answer }}", rejected = "{{ worse }}"'
+    recipe = imitating(f"{of_lengths(folder, 10)} {{ {pairs} }}").replace("= sft", "= dpo")
+    assert work(recipe, "adder").tokens == 15 + 16
+
+
+def test_an_evaluation_takes_its_first_rows_before_long_ones_are_dropped(folder: Path) -> None:
+    evaluation = """
+evaluate report = compare {
+  models = [tiny]
+  dataset = texts
+  graders = [words(completion)]
+  sampling { max_tokens = 8 }
+  limit = 2
+}
+"""
+    prompts = 'prompt = "{{ question }}", on_too_long = "drop"'
+    recipe = f"{MODEL}\ndataset texts = {of_lengths(folder, 50, 5, 5)} {{ {prompts} }}{evaluation}"
+    assert work(recipe, "report").completions == 1
+
+
+JUDGED = """
+model other = scratch { hidden_size = 8, layers = 1, heads = 2, context = 64 }
+grader kind = judge { model = endpoint("http://localhost:1/v1", model = "m"), criteria = "kind" }
+grader far = remote("http://localhost:2")
+"""
+
+
+def calls(recipe: str) -> dict[str, int]:
+    plan = planned(JUDGED + recipe)
+    (part,) = plan.parts.values()
+    return {plan.graph.stage_name(call.grader): call.number for call in part.work.calls}
+
+
+@pytest.mark.parametrize(
+    ("reward", "validation", "expected"),
+    [
+        ("0.5 * kind + 0.5 * far", "", {"kind": 12, "far": 12}),
+        ("right", "  validation { dataset = asked, grader = kind, every = 1 }\n", {"kind": 6}),
+        ("kind + far", "  validation { dataset = asked, every = 2 }\n", {"kind": 16, "far": 16}),
+        ("kind", "  metrics = [kind, far]\n", {"kind": 12, "far": 12}),
+    ],
+)
+def test_calls_of_judges_and_servers(reward: str, validation: str, expected: dict[str, int]) -> None:
+    """Three steps of four completions; two rows to validate on, at the end too."""
+    changes = ("grader = right", f"grader = {reward}\n{validation}")
+    assert calls(replaced(REINFORCED, changes)) == expected
+
+
+def test_a_secret_that_is_not_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = JUDGED.replace('"m")', '"m", key = env("HARMONY_NO_KEY"))') + replaced(
+        REINFORCED, ("grader = right", "grader = kind")
+    )
+    monkeypatch.delenv("HARMONY_NO_KEY", raising=False)
+    assert "not set here, and needed by a run: HARMONY_NO_KEY\n" in plan_text(planned(recipe))
+    monkeypatch.setenv("HARMONY_NO_KEY", "7f3a91")
+    assert planned(recipe).unset == ()
+    assert "7f3a91" not in plan_text(planned(recipe))
+
+
 # --- the digest -----------------------------------------------------------------------------------------
 
 SAME = [
@@ -246,6 +360,26 @@ OTHERS = [
 @pytest.mark.parametrize("change", OTHERS)
 def test_what_is_computed_and_how_is_in_the_digest(change: tuple[str, str]) -> None:
     assert planned(replaced(GOOD, change)).digest != planned(GOOD).digest
+
+
+TWO = """
+model wide = scratch { hidden_size = 8, layers = 1, heads = 2, context = 24, max_batch_tokens = FIRST }
+model narrow = scratch { hidden_size = 8, layers = 1, heads = 2, context = 24, max_batch_tokens = SECOND }
+train one = sft { model = wide, dataset = sums, steps = 1 }
+train two = sft { model = narrow, dataset = sums, steps = 2 }
+save one as "one"
+save two as "two"
+"""
+
+
+def test_nodes_that_differ_in_their_places_alone_are_told_apart() -> None:
+    def digest(first: int, second: int) -> str:
+        return planned(GOOD + TWO.replace("FIRST", str(first)).replace("SECOND", str(second))).digest
+
+    assert len({digest(32, 64), digest(64, 32), digest(64, 64)}) == 3
+    head, *lines = (GOOD + TWO.replace("FIRST", "32").replace("SECOND", "64")).split("\nmodel ")
+    turned = "\nmodel ".join([head, *lines[:-2], *reversed([line + "\n" for line in lines[-2:]])])
+    assert planned(turned).digest == digest(32, 64)
 
 
 def test_data_and_launch_are_in_the_digest_and_places_are_not(folder: Path) -> None:

@@ -17,7 +17,7 @@ from harmony_compiler.graph.graders import Combination, Contains, Judge, RewardM
 from harmony_compiler.graph.graph import Graph, Origin
 from harmony_compiler.graph.node import Node
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.plan.rewards import Reward, lines, reward_of
+from harmony_compiler.plan.rewards import Reward, reward_of, told
 from harmony_compiler.rewards.intervals import Interval
 from harmony_grammar.records import as_data
 from harmony_runtime.graders.formulas import NoValueError, combine
@@ -99,7 +99,7 @@ def test_a_published_grader_lies_where_the_registry_says() -> None:
 
 
 TABLE = """\
-adder: total = right + style * 2 - long, at most 4.5
+total = right + style * 2 - long, at most 4.5
   style = 0.5 * brief + 0.25 * clear, 0 to 1.75
   weight  score  range       computed by
   1       right  0 to 1      equals("{{ metadata.answer }}")
@@ -111,7 +111,7 @@ adder: total = right + style * 2 - long, at most 4.5
 
 def test_the_table_reads_as_it_was_reviewed() -> None:
     graph = rewarded("total", "grader total = right + style * 2 - long\n")
-    assert "\n".join(lines(graph)) + "\n" == TABLE
+    assert "\n".join(told(reward_in(graph))) + "\n" == TABLE
 
 
 def test_a_reward_is_json_whatever_its_bounds() -> None:

@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from dsl_support import Outcome
+from dsl_support import Harmonyc, Outcome
 
 _API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?")
 _FILE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 _COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from harmony_dsl.cli.main import main
-told = []
-for words in json.loads(sys.argv[1]):
+for line in sys.stdin:
+    folder, os.environ["HARMONY_HOME"], *words = json.loads(line)
+    os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
-    told.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(told))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
 """
 
 
@@ -39,11 +39,16 @@ class LocalHub:
     """Repositories by kind and name, each with its commits and where its branches stand."""
 
     def __init__(self) -> None:
+        self.address = ""
+        self.clear()
+
+    def clear(self) -> None:
         self.gated: set[str] = set()
+        self.down = False
+        """Whether it hangs up on whoever asks."""
         self.asked: list[str] = []
         self._trees: dict[tuple[str, str], dict[str, dict[str, bytes]]] = {}
         self._branches: dict[tuple[str, str], dict[str, str]] = {}
-        self.address = ""
 
     def push(self, kind: str, name: str, files: Mapping[str, str | bytes], branch: str = "main") -> str:
         """A new commit on a branch of `models` or `datasets`; gives its name."""
@@ -74,8 +79,10 @@ class LocalHub:
             server.shutdown()
             server.server_close()
 
-    def run(self, *commands: tuple[str, ...], cache: Path, offline: bool = False) -> list[Outcome]:
-        """Commands of one process that has this hub, and nothing in its caches but what is in `cache`."""
+    @contextmanager
+    def process(self, cache: Path, *, offline: bool = False) -> Iterator[Harmonyc]:
+        """The command in a process of its own, which has this hub, and nothing in its caches but what is in
+        `cache`. The libraries of the hub are loaded once for all that is asked of it."""
         environment = os.environ | {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(cache),
@@ -84,15 +91,19 @@ class LocalHub:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "NO_PROXY": "127.0.0.1",
         }
-        told = subprocess.run(
-            [sys.executable, "-c", _COMMANDS, json.dumps(commands)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert told.returncode == 0, told.stderr
-        return [Outcome(*one) for one in json.loads(told.stdout.splitlines()[-1])]
+        command = [sys.executable, "-c", _COMMANDS]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+            asked, told = process.stdin, process.stdout
+            assert asked is not None
+            assert told is not None
+
+            def call(*words: str) -> Outcome:
+                asked.write(json.dumps([str(Path.cwd()), os.environ["HARMONY_HOME"], *words]) + "\n")
+                asked.flush()
+                return Outcome(*json.loads(told.readline()))
+
+            yield call
 
 
 def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
@@ -114,7 +125,9 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
         def _answer(self, body: bytes = b"") -> None:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(f"{self.command} {path}")
-            if found := _API.fullmatch(path):
+            if hub.down:
+                self.close_connection = True
+            elif found := _API.fullmatch(path):
                 self._api(found, body)
             elif found := _FILE.fullmatch(path):
                 prefix, name, revision, file = found.groups()

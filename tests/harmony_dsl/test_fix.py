@@ -199,7 +199,7 @@ def test_a_file_that_somebody_writes_meanwhile_is_left_alone(
     monkeypatch.setattr("harmony_dsl.cli.fix.mend_file", meanwhile)
     told = harmonyc("check", recipe.name, "--fix")
     assert told.code == 2
-    assert "was changed while it was checked" in told.err
+    assert "was changed meanwhile" in told.err
     assert recipe.read_text(encoding="utf-8") == SMALL + "# mine\n"
 
 

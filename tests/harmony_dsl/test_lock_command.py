@@ -15,7 +15,9 @@ from dsl_support import Harmonyc, Outcome, Write
 from local_hub import LocalHub
 from test_light_start import HEAVY, PROBE
 
+from harmony_compiler import locking
 from harmony_compiler.store.datasets import add
+from harmony_compiler.store.lock import Locked, lock_text, read_lock
 
 
 def locked(name: str = "small.recipe") -> dict[str, Any]:
@@ -90,6 +92,31 @@ def test_check_writes_nothing(harmonyc: Harmonyc, write: Write) -> None:
     assert told.code == 1
     assert "the lock is out of date; `harmonyc lock small.recipe` writes it anew" in told.out
     assert Path("small.recipe.lock").read_bytes() == before
+
+
+def test_check_misses_what_is_on_a_hub(harmonyc: Harmonyc, write: Write) -> None:
+    write()
+    harmonyc("lock", "small.recipe")
+    stage = (
+        'train other = sft { model = hf("some/tiny", revision = "dev"), dataset = sums, steps = 1 }\n'
+        'save other as "other"\n'
+    )
+    with Path("small.recipe").open("a", encoding="utf-8") as file:
+        file.write(stage)
+    told = harmonyc("lock", "--check", "small.recipe")
+    assert told.code == 1
+    assert told.out.splitlines()[-1] == (
+        "small.recipe.lock: the lock is out of date; not in the lock: model hf:some/tiny@dev; "
+        "`harmonyc lock small.recipe` writes it anew"
+    )
+    lock = read_lock(Path("small.recipe.lock").read_bytes())
+    lock.models["hf:some/tiny"] = Locked(commit="1" * 40)
+    Path("small.recipe.lock").write_text(lock_text(lock), encoding="utf-8")
+    assert harmonyc("lock", "--check", "small.recipe").code == 1
+    Path("small.recipe").write_text(
+        Path("small.recipe").read_text(encoding="utf-8").replace('"dev"', f'"{"1" * 40}"'), encoding="utf-8"
+    )
+    assert harmonyc("lock", "--check", "small.recipe").code == 0  # the lock has it by another name
 
 
 FILES = """\
@@ -187,6 +214,58 @@ def test_a_lock_that_cannot_be_written(harmonyc: Harmonyc, write: Write) -> None
     assert "cannot write" in told.err
 
 
+def test_mode_and_link_of_a_lock_stay(harmonyc: Harmonyc, write: Write) -> None:
+    write()
+    harmonyc("lock", "small.recipe")
+    Path("small.recipe.lock").rename("kept")
+    Path("kept").chmod(0o600)
+    Path("small.recipe.lock").symlink_to("kept")
+    change_data()
+    assert harmonyc("lock", "small.recipe").code == 0
+    assert Path("small.recipe.lock").is_symlink()
+    assert Path("kept").stat().st_mode & 0o7777 == 0o600
+    assert locked()["datasets"]["jsonl:sums.jsonl"]["rows"] == {"train": 11}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_somebody_writes_meanwhile_stays(
+    there: bool, harmonyc: Harmonyc, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write()
+    if there:
+        Path("small.recipe.lock").write_text("{", encoding="utf-8")
+    looked_at = locking.looked_at
+
+    def slow(*arguments: Any) -> Locked:
+        Path("small.recipe.lock").write_text("theirs", encoding="utf-8")
+        return looked_at(*arguments)
+
+    monkeypatch.setattr(locking, "looked_at", slow)
+    told = harmonyc("lock", "small.recipe")
+    assert told.code == 2
+    assert "small.recipe.lock was changed meanwhile, and is left as it is" in told.err
+    assert Path("small.recipe.lock").read_text(encoding="utf-8") == "theirs"
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        'local("nothing")',
+        'scratch { hidden_size = 8, layers = 1, heads = 2, context = 24, tokenizer = "nothing" }',
+    ],
+)
+def test_an_empty_folder_gets_no_lock(node: str, harmonyc: Harmonyc, write: Write, house: Path) -> None:
+    text = write().read_text(encoding="utf-8")
+    before, rest = text.split("scratch {")
+    (house / "small.recipe").write_text(before + node + rest[rest.index("}") + 1 :], encoding="utf-8")
+    (house / "nothing" / "below").mkdir(parents=True)
+    told = harmonyc("lock", "small.recipe")
+    assert told.code == 1
+    where = f"small.recipe:7: `tiny`: {house / 'nothing'}"
+    assert f"{where} cannot be read: it is a folder without files" in told.err
+    assert not Path("small.recipe.lock").exists()
+
+
 def test_the_text_is_the_same_in_every_process(write: Write) -> None:
     write()
     texts = set()
@@ -266,14 +345,28 @@ def rows(count: int) -> str:
     return "".join(json.dumps({"q": f"{n}+{n}", "a": str(n + n)}) + "\n" for n in range(count))
 
 
-@pytest.fixture
-def hub() -> Iterator[LocalHub]:
+@pytest.fixture(scope="module")
+def serving() -> Iterator[LocalHub]:
     with LocalHub().serving() as served:
         yield served
 
 
+@pytest.fixture
+def hub(serving: LocalHub) -> LocalHub:
+    """A hub without anything on it."""
+    serving.clear()
+    return serving
+
+
+@pytest.fixture(scope="module")
+def elsewhere(serving: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harmonyc]:
+    """The command where there is a hub."""
+    with serving.process(tmp_path_factory.mktemp("cache")) as call:
+        yield call
+
+
 def test_a_lock_holds_a_hub_at_its_commits(
-    hub: LocalHub, harmonyc: Harmonyc, write: Write, tmp_path: Path, house: Path
+    hub: LocalHub, elsewhere: Harmonyc, harmonyc: Harmonyc, write: Write, tmp_path: Path
 ) -> None:
     """One recipe on its way: looked up, checked without a network, run after its branches have moved on."""
     write()
@@ -283,12 +376,11 @@ def test_a_lock_holds_a_hub_at_its_commits(
     data = hub.push("datasets", "some/sums", {"train.jsonl": rows(12), "test.jsonl": rows(3)})
     model = hub.push("models", "some/tiny", files, branch="dev")
     Path("hub.recipe").write_text(HUB, encoding="utf-8")
-    cache = tmp_path / "cache"
 
-    looked, checked = hub.run(("lock", "hub.recipe"), ("check", "hub.recipe"), cache=cache)
+    looked = elsewhere("lock", "hub.recipe")
     assert looked.code == 0, looked.err
     assert states(looked) == {"model hf:some/tiny@dev": "new", "dataset hf:some/sums": "new"}
-    assert checked.out == "hub.recipe: no problems found\n"
+    assert harmonyc("check", "hub.recipe").out == "hub.recipe: no problems found\n"
     lock = locked("hub.recipe")
     assert lock["models"]["hf:some/tiny@dev"] == {"commit": model}
     entry = {"commit": data, "columns": {"q": "str", "a": "str"}, "rows": {"test": 3, "train": 12}}
@@ -306,22 +398,22 @@ def test_a_lock_holds_a_hub_at_its_commits(
 
     moved = hub.push("datasets", "some/sums", {"train.jsonl": rows(20)})
     hub.push("models", "some/tiny", files | {"README.md": b"moved"}, branch="dev")
-    ran, present, again = hub.run(
-        ("run", "hub.recipe", "--out", "ran"),
-        ("lock", "--check", "hub.recipe"),
-        ("lock", "hub.recipe"),
-        cache=cache,
-    )
+    ran = elsewhere("run", "hub.recipe", "--out", "ran")
     assert ran.code == 0, ran.err
-    manifest = json.loads((house / "ran" / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads(Path("ran/manifest.json").read_text(encoding="utf-8"))
     assert manifest["stages"]["tuned"]["steps"] == 3  # of 12 rows, and not of 20
     assert manifest["pins"]["commits"] == commits
-    assert present.code == 0  # no hub is asked
-    assert states(again) == {"model hf:some/tiny@dev": "changed", "dataset hf:some/sums": "changed"}
+    hub.asked.clear()
+    assert elsewhere("lock", "--check", "hub.recipe").code == 0
+    assert hub.asked == []
+    assert states(elsewhere("lock", "hub.recipe")) == {
+        "model hf:some/tiny@dev": "changed",
+        "dataset hf:some/sums": "changed",
+    }
     assert locked("hub.recipe")["datasets"]["hf:some/sums"]["commit"] == moved
 
 
-def test_all_that_cannot_be_looked_up_is_told(hub: LocalHub, tmp_path: Path) -> None:
+def test_all_that_cannot_be_looked_up_is_told(hub: LocalHub, elsewhere: Harmonyc) -> None:
     hub.push("datasets", "some/sums", {"train.jsonl": rows(2)})
     hub.push("models", "some/tiny", {"config.json": "{}"})
     hub.push("models", "some/gated", {"config.json": "{}"})
@@ -335,10 +427,7 @@ def test_all_that_cannot_be_looked_up_is_told(hub: LocalHub, tmp_path: Path) -> 
         text += f'train t{number} = sft {{ model = hf("{name}"{at}), dataset = sums, steps = 1 }}\n'
         text += f'save t{number} as "t{number}"\n'
     Path("hub.recipe").write_text(text, encoding="utf-8")
-    good = 'dataset sums = hf("some/sums") { prompt = "{{ q }}" }\n'
-    Path("good.recipe").write_text(good, encoding="utf-8")
-    cache = tmp_path / "cache"
-    told, done = hub.run(("lock", "hub.recipe"), ("lock", "good.recipe"), cache=cache)
+    told = elsewhere("lock", "hub.recipe")
     assert told.code == 1
     for words in (
         "hub.recipe:2: `hf`: the hub has no repository `some/none`",
@@ -348,12 +437,18 @@ def test_all_that_cannot_be_looked_up_is_told(hub: LocalHub, tmp_path: Path) -> 
     ):
         assert words in told.err
     assert not Path("hub.recipe.lock").exists()
-    assert done.code == 0, done.err
 
+
+def test_without_a_network_a_lock_stays(hub: LocalHub, elsewhere: Harmonyc, tmp_path: Path) -> None:
+    hub.push("datasets", "some/sums", {"train.jsonl": rows(2)})
+    good = 'dataset sums = hf("some/sums") { prompt = "{{ q }}" }\n'
+    Path("good.recipe").write_text(good, encoding="utf-8")
+    done = elsewhere("lock", "good.recipe")
+    assert done.code == 0, done.err
     before = Path("good.recipe.lock").read_bytes()
-    for offline in (True, False):
-        hub.address = "http://127.0.0.1:9"  # where nobody answers
-        (told,) = hub.run(("lock", "good.recipe"), cache=cache, offline=offline)
-        assert told.code == 2
-        assert "good.recipe:1: `sums`: the hub cannot be asked about `some/sums`" in told.err
-        assert Path("good.recipe.lock").read_bytes() == before
+    hub.down = True
+    with hub.process(tmp_path / "cache", offline=True) as offline:
+        for told in (elsewhere("lock", "good.recipe"), offline("lock", "good.recipe")):
+            assert told.code == 2
+            assert "good.recipe:1: `sums`: the hub cannot be asked about `some/sums`" in told.err
+            assert Path("good.recipe.lock").read_bytes() == before

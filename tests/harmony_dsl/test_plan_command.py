@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from dsl_support import Harmonyc, Write
@@ -83,3 +84,39 @@ def test_a_faulty_recipe_has_no_plan(harmonyc: Harmonyc, write: Write) -> None:
     told = harmonyc("plan", write(("steps = 3", "stepz = 3")).name)
     assert (told.code, told.out) == (1, "")
     assert "stepz" in told.err
+
+
+JUDGES = """\
+grader polite = judge { model = endpoint("http://localhost:1/v1", model = "m"), criteria = "CRITERIA" }
+"""
+
+REWARDED = """\
+dataset asked = rows([{ q = "1+1" }, { q = "1+2" }]) { prompt = "{{ q }}" }
+model tiny = scratch { hidden_size = 8, layers = 1, heads = 2, context = 24 }
+grader polite = registry("polite")
+train tuned = grpo {
+  model = tiny
+  dataset = asked
+  grader = polite
+  completions_per_sample = 2
+  samples_per_batch = 4
+  samples_per_mini_batch = 2
+  sampling { max_tokens = 8 }
+  steps = 3
+}
+save tuned as "tuned"
+"""
+
+
+def test_a_published_grader_is_planned_as_what_it_is(harmonyc: Harmonyc, house: Path) -> None:
+    """The calls of the judge inside it, its range, and a digest that follows what is published."""
+    (house / "tuned.recipe").write_text(REWARDED)
+    digests = []
+    for criteria in ("It is kind.", "It is short."):
+        (house / "judges.recipe").write_text(JUDGES.replace("CRITERIA", criteria))
+        assert harmonyc("graders", "add", "polite", "judges.recipe", "polite", "--replace").code == 0
+        told = harmonyc("plan", "tuned.recipe")
+        assert "asks        polite: the endpoint 12 times\n" in told.out
+        assert "polite" in told.out and ", 0 to 1\n" in told.out
+        digests.append(json.loads(harmonyc("plan", "tuned.recipe", "--json").out)["digest"])
+    assert digests[0] != digests[1]

@@ -64,6 +64,34 @@ def test_a_changed_file_is_refused_and_named(
         )
 
 
+@pytest.fixture
+def own(train: Train) -> Graph:
+    """A recipe that trains on from a key of the registry, and saves under the same one."""
+    train(training(save={"if_exists": "overwrite"}), "earlier")
+    return training(RegistryModel(key="small"), save={"if_exists": "overwrite"}, epochs=1)
+
+
+def test_a_key_is_what_it_was_when_the_run_first_started(
+    train: Train, refused: Callable[..., RunFailed], registry: Path, own: Graph
+) -> None:
+    graph = pinned(own, registry)
+    train(graph)
+    assert [stage.reused for stage in train(graph, resume=True).stages] == [True]
+    message = refused(graph, out="other").message
+    assert "the model `small` of the registry: the lock of small.recipe pins another content. Put" in message
+
+
+def test_a_lock_of_another_start_is_refused(
+    train: Train, refused: Callable[..., RunFailed], registry: Path, own: Graph
+) -> None:
+    """A lock that was written anew after the run's own save pins what this run did not start from."""
+    train(own)
+    assert refused(pinned(own, registry), resume=True).message == (
+        "small.recipe:1: `base`: the model `small` of the registry: the lock of small.recipe pins another "
+        "content than this run started from. Start a new run, or put back the lock that it started with"
+    )
+
+
 def test_without_pins_the_content_is_free(train: Train, tmp_path: Path) -> None:
     graph = training(data=json_lines(tmp_path / "rows.jsonl", ROWS))
     train(graph)

@@ -125,13 +125,26 @@ def _row(told: FieldTold) -> str:
     return f"| `{told.name}` | {_type(told.type)} | {_cell(default)} | {_cell(told.said + such)} |"
 
 
-_BETWEEN_OPTIONS = re.compile(r" \| (?![^\[{]*[\]}])")
-"""The bars of a union, not those within one of its options."""
-
-
 def _type(text: str) -> str:
     """A type as code, each option a link where it has a place of its own."""
-    return " \\| ".join(_option(option) for option in _BETWEEN_OPTIONS.split(text))
+    return " \\| ".join(map(_option, _options(text)))
+
+
+def _options(text: str) -> list[str]:
+    """The options of a union; one of them may hold another union in brackets."""
+    options: list[str] = []
+    for part in text.split(" | "):
+        if options and _depth(options[-1]):
+            options[-1] += f" | {part}"
+        else:
+            options.append(part)
+    return options
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at the end of a type."""
+    bare = re.sub(r'"[^"]*"', "", text)
+    return sum(bare.count(sign) for sign in "[{(") - sum(bare.count(sign) for sign in ")}]")
 
 
 def _option(option: str) -> str:

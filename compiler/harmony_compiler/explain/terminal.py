@@ -18,14 +18,17 @@ from harmony_compiler.explain.reference import (
     names,
     owners,
 )
+from harmony_compiler.explain.words import RESERVED
 
 WIDTH = 100
 
 
 def told(name: str) -> str | None:
     """All that a name of the language means, or what a group of names has; None where it means nothing."""
+    if name in RESERVED:
+        return "\n".join((f"{name}: a reserved word", "", *_folded(RESERVED[name])))
     if name in names():
-        return "\n".join(_group(name))
+        return "\n".join((*_group(name), *_field_too(name)))
     lines: list[str] = []
     found = entries(name)
     shown = [example_of(entry.group, entry.name) for entry in found]
@@ -34,8 +37,26 @@ def told(name: str) -> str | None:
         # What one example shows of several meanings stands below the last of them.
         if shown[at] not in shown[at + 1 :]:
             lines += _example(shown[at])
-    if any(entry.group == "names" for entry in found) and owners(name):
-        lines += ["", f"`{name}` is a field, too: see `harmonyc explain {owners(name)[0].name}.{name}`."]
+    return "\n".join((*lines, *_field_too(name))) if lines else None
+
+
+def _field_too(name: str) -> Iterator[str]:
+    """Where else to look for a name that is a field as well."""
+    if having := tuple(dict.fromkeys(owner.name for owner in owners(name))):
+        those = listed([f"`{owner}`" for owner in having])
+        yield from ("", *_folded(f"`{name}` is a field of {those}, too."))
+        yield f"`harmonyc explain {having[0]}.{name}` tells more."
+
+
+def told_of_member(member: str) -> str | None:
+    """What stands behind the dot of a name: `ctx.world_size`. None where nothing has it."""
+    owner, _, name = member.rpartition(".")
+    lines: list[str] = []
+    for entry in (entry for entry in entries_in("names") if owner in ("", entry.name)):
+        for known, type_, said in entry.members:
+            if known == name:
+                lines += [f"{name}: a member of `{entry.name}`", "", f"  {type_}", *_folded(said, "  ")]
+                lines += ["", f"`harmonyc explain {entry.name}` tells more."]
     return "\n".join(lines) or None
 
 

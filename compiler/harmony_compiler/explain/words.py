@@ -135,6 +135,22 @@ _TYPES = (
     ),
 )
 
+RESERVED: Mapping[str, str] = {
+    "and": "Whether both hold: `a and b`. It binds tighter than `or`.",
+    "as": "Names what comes before it: `save MODEL as KEY`, `import FILE as NAME`.",
+    "else": "The value where the condition does not hold: `if CONDITION then VALUE else VALUE`.",
+    "false": "A value of the type `bool`.",
+    "if": "One of two values: `if CONDITION then VALUE else VALUE`. Inside an operator it stands in `( )`.",
+    "in": 'Whether a list has a value: `level in ["easy", "hard"]`.',
+    "not in": 'Whether a list does not have a value: `level not in ["easy", "hard"]`.',
+    "not": "Whether something does not hold: `not a`.",
+    "or": "Whether one of both holds: `a or b`. It binds looser than `and`.",
+    "then": "The value where the condition holds: `if CONDITION then VALUE else VALUE`.",
+    "true": "A value of the type `bool`.",
+    "where": "What the value of an input must fulfil: `input NAME: TYPE = default where CONDITION`.",
+}
+"""The reserved words that are told of nowhere else."""
+
 WORDS: Mapping[str, tuple[str, tuple[Word, ...]]] = {
     "declarations": ("a declaration", _DECLARATIONS),
     "names": ("a name of the language", _NAMES),

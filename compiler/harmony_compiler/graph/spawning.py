@@ -7,7 +7,7 @@ that only answer or score are loaded once for all who ask them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from harmony_compiler.graph.algorithms import Algorithm, Dpo, Grpo, Ppo
@@ -56,13 +56,19 @@ def spawns(graph: Graph, ref: Ref) -> tuple[Spawn, ...]:
     elif isinstance(node, Compare):
         answering = (model for model in node.models if not isinstance(graph.nodes[model], Endpoint))
         found += (Spawn(model, "answering") for model in dict.fromkeys(answering))
+    return (*found, *asked_by(graph, graph.needs(ref)))
+
+
+def asked_by(graph: Graph, graders: Iterable[Ref]) -> tuple[Spawn, ...]:
+    """The models of the recipe that graders ask, those inside combinations included: each once for all that
+    share it."""
     shared: dict[Any, Spawn] = {}
-    for grader in graders_of(graph, ref):
+    for grader in _with_parts(graph, graders):
         if (asked := asks(graph, grader)) is not None:
             model, use = asked
             first = shared.setdefault((weights_of(graph, model), use), Spawn(model, use))
             shared[weights_of(graph, model), use] = replace(first, by=(*first.by, grader))
-    return (*found, *shared.values())
+    return tuple(shared.values())
 
 
 def asks(graph: Graph, grader: Ref) -> tuple[Ref, Use] | None:
@@ -77,8 +83,13 @@ def asks(graph: Graph, grader: Ref) -> tuple[Ref, Use] | None:
 
 def graders_of(graph: Graph, ref: Ref) -> Iterator[Ref]:
     """Every grader that a stage or an evaluation asks, those inside combinations included, each once."""
+    return _with_parts(graph, graph.needs(ref))
+
+
+def _with_parts(graph: Graph, refs: Iterable[Ref]) -> Iterator[Ref]:
+    """The graders among some nodes, and those inside them, each once."""
     seen: set[Ref] = set()
-    waiting = [part for part in graph.needs(ref) if isinstance(graph.nodes[part], Grader)]
+    waiting = [ref for ref in refs if isinstance(graph.nodes[ref], Grader)]
     while waiting:
         grader = waiting.pop(0)
         if grader not in seen:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.graders import Grader, RewardModel
-from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.models import LoadSettings
 from harmony_compiler.graph.settings import Sampling
+from harmony_compiler.graph.spawning import asked_by, weights_of
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.plan.called import name_of
 from harmony_compiler.plan.held import ALWAYS, Held, Known, Term
 from harmony_grammar.records import Record, replace
 
@@ -76,9 +75,9 @@ class Drawing(Record):
         return numbers * drawing if known.device == "gpu" else numbers * 4 + min(numbers, 2**18) * drawing
 
 
-def validating(known: Known, node: Algorithm, held: Held) -> Iterator[Term]:
-    """A validation by answers draws them, and its graders live meanwhile. One by a loss takes less than an
-    update."""
+def validating(known: Known, node: Algorithm, held: Held, beside: Sequence[Ref]) -> Iterator[Term]:
+    """A validation by answers draws them, and its graders live meanwhile; the models of those in `beside` are
+    there anyway. One by a loss takes less than an update."""
     validation = node.validation
     grader = None if validation is None else validation.grader or getattr(node, "grader", None)
     if validation is None or grader is None:
@@ -88,22 +87,17 @@ def validating(known: Known, node: Algorithm, held: Held) -> Iterator[Term]:
     rows = known.rows.get(validation.dataset)
     drawing = Drawing(held, sampling, None, rows, rows, "validation.dataset")
     yield from drawing.terms(known, "validation")
-    yield from judges(known, [grader, *node.metrics], "validation")
+    yield from judges(known, [grader, *node.metrics], "validation", beside)
 
 
-def judges(known: Known, graders: Sequence[Ref], phase: str = ALWAYS) -> Iterator[Term]:
-    """Models that only grade: a copy for each device, loaded once whoever asks it."""
-    for ref, scalar in dict.fromkeys(pair for grader in graders for pair in _asked(known.graph, grader)):
-        held = replace(known.model(ref), parts=1, critic=scalar).weights(alone=True)
-        yield Term(f"judge {known.graph.stage_name(ref)}", held, "grader", phase)
-
-
-def _asked(graph: Graph, grader: Ref) -> Iterator[tuple[Ref, bool]]:
-    """The models that a grader asks on the device, and whether they have a scalar head."""
-    node = graph.nodes[grader]
-    for ref in graph.needs(grader):
-        match graph.nodes[ref]:
-            case Grader():
-                yield from _asked(graph, ref)
-            case LoadSettings() | Algorithm():
-                yield ref, isinstance(node, RewardModel)
+def judges(
+    known: Known, graders: Iterable[Ref], phase: str = ALWAYS, beside: Iterable[Ref] = ()
+) -> Iterator[Term]:
+    """Models that only grade: a copy for each device, loaded once whoever asks it, graders in `beside`
+    included."""
+    graph = known.graph
+    there = {(weights_of(graph, spawn.model), spawn.use) for spawn in asked_by(graph, beside)}
+    for spawn in asked_by(graph, graders):
+        if (weights_of(graph, spawn.model), spawn.use) not in there:
+            held = replace(known.model(spawn.model), parts=1, critic=spawn.use == "scoring")
+            yield Term(f"judge {name_of(graph, spawn.model)}", held.weights(alone=True), "grader", phase)

@@ -13,10 +13,7 @@ from harmony_compiler.graph.models import Endpoint, LoadSettings
 from harmony_compiler.graph.node import Constructor, Node, schema
 from harmony_compiler.graph.outputs import Save
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.plan.called import Texts
-from harmony_compiler.plan.rewards import computes, is_declared
-from harmony_compiler.plan.shown import name_of
-from harmony_compiler.rewards.formula_text import quoted
+from harmony_compiler.plan.called import cut, full_name, is_declared, made, name_of
 
 _LONGEST = 60
 """Of a line in a node."""
@@ -54,11 +51,11 @@ _MERMAID_SHAPES = {
 
 def dot(graph: Graph) -> str:
     """The graph in the language of Graphviz: `dot -Tsvg`."""
-    places, texts = _places(graph), Texts(graph, {})
+    places = _places(graph)
     lines = ["digraph {", f"  graph [rankdir=LR, labelloc=t, label={_in_dot([graph.name])}];"]
     for ref, place in places.items():
         shape = _DOT_SHAPES[_kind(graph.nodes[ref])]
-        lines.append(f"  {place} [shape={shape}, label={_in_dot(_label(texts, ref))}];")
+        lines.append(f"  {place} [shape={shape}, label={_in_dot(_label(graph, ref))}];")
     for start, end, field in _edges(graph):
         lines.append(f"  {places[start]} -> {places[end]} [label={_in_dot([field])}];")
     return "\n".join([*lines, "}"]) + "\n"
@@ -66,11 +63,11 @@ def dot(graph: Graph) -> str:
 
 def mermaid(graph: Graph) -> str:
     """The graph as a Mermaid flow chart, which many pages draw that show Markdown."""
-    places, texts = _places(graph), Texts(graph, {})
+    places = _places(graph)
     lines = ["flowchart LR"]
     for ref, place in places.items():
         left, right = _MERMAID_SHAPES[_kind(graph.nodes[ref])]
-        lines.append(f"  {place}{left}{_in_mermaid(_label(texts, ref))}{right}")
+        lines.append(f"  {place}{left}{_in_mermaid(_label(graph, ref))}{right}")
     for start, end, field in _edges(graph):
         lines.append(f"  {places[start]} -->|{_in_mermaid([field])}| {places[end]}")
     return "\n".join(lines) + "\n"
@@ -88,19 +85,14 @@ def _kind(node: Node) -> str:
 # --- nodes ----------------------------------------------------------------------------------------------
 
 
-def _label(texts: Texts, ref: Ref) -> list[str]:
+def _label(graph: Graph, ref: Ref) -> list[str]:
     """The lines in a node: its name, and what it is."""
-    graph, node = texts.graph, texts.graph.nodes[ref]
-    match node:
-        case Save():
-            lines = [f"save as {quoted(node.key)}"]
-        case Grader():
-            lines = [computes(graph, ref)]
-        case _:
-            lines = [texts.made(ref) if is_declared(graph, ref) else texts.name(ref)]
     if is_declared(graph, ref):
-        lines.insert(0, name_of(graph, ref))
-    return [line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…" for line in lines]
+        lines = [name_of(graph, ref), made(graph, ref)]
+    else:
+        grades = isinstance(graph.nodes[ref], Grader)
+        lines = [made(graph, ref) if grades else full_name(graph, ref)]
+    return [cut(line, _LONGEST) for line in lines]
 
 
 def _in_dot(lines: list[str]) -> str:

@@ -11,6 +11,7 @@ from harmony_compiler.files import HEAD, Files
 from harmony_compiler.graph.graph import Graph, value_to_json
 from harmony_compiler.graph.identity import digest, meanings
 from harmony_compiler.graph.node import schema
+from harmony_compiler.graph.values import Ref
 from harmony_grammar.records import as_data
 
 
@@ -21,21 +22,19 @@ def digest_of_plan(graph: Graph, files: Files, registry: Path | None) -> str:
     identity, for which a run reads all of them, is something else. Names, comments, the layout of the recipe
     and where files lie are not in it. Empty where something cannot be read.
     """
-    nowhere = Path("/nowhere")
     try:
-        known = meanings(graph, _content(files), registry or nowhere).identities
+        known = meanings(graph, _content(files), registry or Path("/nowhere")).identities
     except (OSError, ValueError):
         return ""
-    settings = {
-        known[ref]: {
+    told: dict[Ref, str] = {}
+    for ref, node in graph.nodes.items():  # each stands after what it reads
+        places = {
             name: value_to_json(getattr(node, name))
             for name, spec in schema(type(node)).items()
             if spec.role == "placement" and not spec.is_edge
         }
-        for ref, node in graph.nodes.items()
-    }
-    outputs = sorted(known[ref] for ref in graph.outputs)
-    return digest([outputs, settings, as_data(graph.launch)])
+        told[ref] = digest([known[ref], places, [told[needed] for needed in graph.needs(ref)]])
+    return digest([sorted(told[ref] for ref in graph.outputs), as_data(graph.launch)])
 
 
 def _content(files: Files) -> Callable[[str], str]:

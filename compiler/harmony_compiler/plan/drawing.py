@@ -11,15 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from harmony_compiler.graph.algorithms import Algorithm, Ppo
 from harmony_compiler.graph.datasets import Drawn, Mix, Rows
 from harmony_compiler.graph.evaluations import Compare
-from harmony_compiler.graph.graders import Combination, Judge, Remote, RewardModel
+from harmony_compiler.graph.graders import Combination, Judge, Remote
 from harmony_compiler.graph.graph import Graph
-from harmony_compiler.graph.models import LoadSettings, Reloaded
-from harmony_compiler.graph.node import schema
+from harmony_compiler.graph.models import Endpoint, Reloaded
 from harmony_compiler.graph.outputs import Save
+from harmony_compiler.graph.spawning import graders_of, spawns
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.plan.called import Texts, source_of
-from harmony_compiler.plan.rewards import computes, is_declared
-from harmony_compiler.plan.shown import name_of
+from harmony_compiler.plan.called import (
+    as_copy,
+    copied,
+    cut,
+    full_name,
+    in_formula,
+    is_declared,
+    made,
+    name_of,
+    same_weights,
+    source_of,
+    titled,
+)
 from harmony_compiler.rewards.formula_text import formula_text, quoted
 from harmony_grammar.records import Record, field
 
@@ -38,17 +48,13 @@ class _Line(Record):
 
     def fitted(self, width: int) -> str:
         room = max(width - len(self.head) - len(self.tail), _SHORTEST)
-        return _cut(self.head + _cut(self.middle, room) + self.tail, width)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
+        return cut(self.head + cut(self.middle, room) + self.tail, width)
 
 
 def tree(graph: Graph, facts: Mapping[Ref, str]) -> list[str]:
     """The graph in lines of at most `WIDTH` columns. `facts` says a little of a node, such as `200 steps`."""
-    texts = Texts(graph, facts)
-    models, datasets = _Models(graph, texts).roots(), list(_Data(graph, texts).roots())
+    told = _Facts(facts)
+    models, datasets = _Models(graph, told).roots(), list(_Data(graph, told).roots())
     found = [text for root in models for text in _drawn(root)]
     found += [""] if models and datasets else []
     return found + [text for root in datasets for text in _drawn(root)]
@@ -62,6 +68,18 @@ def _drawn(line: _Line, prefix: str = "", follows: str = "") -> Iterator[str]:
         yield from _drawn(child, follows + ("└─ " if last else "├─ "), follows + ("   " if last else "│  "))
 
 
+class _Facts(Record):
+    """What is said of nodes, beside their names."""
+
+    known: Mapping[Ref, str]
+
+    def behind(self, ref: Ref) -> str:
+        return f", {self.known[ref]}" if self.known.get(ref) else ""
+
+    def beside(self, ref: Ref) -> str:
+        return f" ({self.known[ref]})" if self.known.get(ref) else ""
+
+
 def _listed(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts))
 
@@ -72,26 +90,24 @@ def _listed(texts: Iterable[str]) -> str:
 class _Models:
     """The models of a graph as trees."""
 
-    def __init__(self, graph: Graph, texts: Texts) -> None:
+    def __init__(self, graph: Graph, facts: _Facts) -> None:
         self.graph = graph
-        self.texts = texts
+        self.facts = facts
         self.below: dict[Ref, list[Ref]] = {}
         """By model, the stages that train from it and the outputs that hang below it."""
-        self.told: set[Ref] = set()
-        """Models that are told in full somewhere."""
-        self.same = _same_weights(graph)
+        self.same = same_weights(graph)
         for ref, node in graph.nodes.items():
             if isinstance(node, Algorithm):
                 self._hang(ref, getattr(node, node.trains))
             elif isinstance(node, Save):
                 self._hang(ref, node.model)
             elif isinstance(node, Compare):
-                for model in node.models:
-                    self.below.setdefault(self.weights(model), [])
                 trained = [model for model in graph.nodes if model in map(self.weights, node.models)]
                 stages = [model for model in trained if isinstance(graph.nodes[model], Algorithm)]
                 self._hang(ref, stages[-1] if stages else node.models[0])
-        self.told.update(self.below)
+        stages = [ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm)]
+        self.told = {*self.below, *stages}
+        """Models that are told in full somewhere."""
 
     def _hang(self, ref: Ref, model: Ref) -> None:
         self.below.setdefault(self.weights(model), []).append(ref)
@@ -104,7 +120,7 @@ class _Models:
     def roots(self) -> list[_Line]:
         bases = [ref for ref in self.graph.nodes if ref in self.below]
         return [
-            _Line(self.texts.titled(ref), tail=self.texts.behind(ref), below=self._children(ref))
+            _Line(titled(self.graph, ref), tail=self.facts.behind(ref), below=self._children(ref))
             for ref in bases
             if not isinstance(self.graph.nodes[ref], Algorithm)
         ]
@@ -117,105 +133,83 @@ class _Models:
         return found + [self._stage(ref, model) for ref in stages]
 
     def _stage(self, ref: Ref, model: Ref) -> _Line:
-        node, texts = self.graph.nodes[ref], self.texts
+        graph, facts, node = self.graph, self.facts, self.graph.nodes[ref]
         assert isinstance(node, Algorithm)
         dataset, grader = node.dataset, getattr(node, "grader", None)  # type: ignore[attr-defined]
-        head = f"{texts.titled(ref)} on {texts.name(dataset)}{texts.beside(dataset)}"
+        head = f"{titled(graph, ref)} on {full_name(graph, dataset)}{facts.beside(dataset)}"
         reward = "" if grader is None else self._grader(grader)
-        loaded = self._loaded(getattr(node, node.trains), model)
-        below = [_Line(f"from {loaded}")] if loaded else []
-        below += [*self._beside(ref, node), *self._answering(ref), *self._children(ref)]
-        return _Line(f"{head} for " if reward else head, reward, texts.behind(ref), below)
+        trained = getattr(node, node.trains)
+        below = [_Line(f"from {self._mentioned(trained)}")] if trained != model else []
+        below += [*self._beside(node), *self._answering(ref), *self._children(ref)]
+        return _Line(f"{head} for " if reward else head, reward, facts.behind(ref), below)
 
     def _grader(self, ref: Ref) -> str:
         """A reward as its formula; one that looks at the completion itself by its name."""
-        name = name_of(self.graph, ref) if is_declared(self.graph, ref) else ""
-        if name and not isinstance(self.graph.nodes[ref], Combination):
-            return name
-        return f"{name} = {computes(self.graph, ref)}" if name else computes(self.graph, ref)
+        if not is_declared(self.graph, ref) or not isinstance(self.graph.nodes[ref], Combination):
+            return in_formula(self.graph, ref)
+        return titled(self.graph, ref)
 
-    def _score(self, ref: Ref) -> str:
-        return name_of(self.graph, ref) if is_declared(self.graph, ref) else computes(self.graph, ref)
+    def _scores(self, graders: Iterable[Ref]) -> str:
+        return _listed(in_formula(self.graph, grader) for grader in graders)
 
-    def _loaded(self, model: Ref, weights: Ref) -> str:
-        """How a model is loaded, where it is not as it stands in the tree."""
-        if model == weights:
-            return ""
-        if is_declared(self.graph, model) or isinstance(self.graph.nodes[model], Reloaded):
-            return self.texts.name(model)
-        return self.texts.copy(model, weights)
-
-    def _beside(self, ref: Ref, node: Algorithm) -> Iterator[_Line]:
+    def _beside(self, node: Algorithm) -> Iterator[_Line]:
         """What else a stage looks at: what its critic starts from, and rows that measure it."""
         if isinstance(node, Ppo) and node.value_model != node.policy_model:
             yield _Line(f"critic starts from {self._mentioned(node.value_model)}")
-        graders = [self._score(grader) for grader in node.metrics]
         if node.validation is not None:
-            held = node.validation.dataset
-            by = [self._score(node.validation.grader)] if node.validation.grader is not None else []
+            held, grader = node.validation.dataset, node.validation.grader
+            graders = [*([] if grader is None else [grader]), *node.metrics]
             yield _Line(
-                f"validation on {self.texts.name(held)}{self.texts.beside(held)}",
-                f" by {_listed([*by, *graders])}" if by or graders else "",
+                f"validation on {full_name(self.graph, held)}{self.facts.beside(held)}",
+                f" by {self._scores(graders)}" if graders else "",
             )
-        elif graders:
-            yield _Line("measured by ", _listed(graders))
+        elif node.metrics:
+            yield _Line("measured by ", self._scores(node.metrics))
 
     def _mentioned(self, model: Ref) -> str:
         """A model by its name; in full where nothing else tells of it."""
-        weights = self.weights(model)
-        if weights in self.told:
-            return self.texts.name(model) if weights == model else self.texts.name(weights)
-        self.told.add(weights)
-        return self.texts.titled(model)
+        if model in self.told:
+            return full_name(self.graph, model)
+        self.told.add(model)
+        if copied(self.graph, model) is None:
+            return titled(self.graph, model)
+        name = f"{full_name(self.graph, model)} = " if is_declared(self.graph, model) else ""
+        return name + as_copy(self.graph, model)
 
     def _answering(self, ref: Ref) -> Iterator[_Line]:
         """The models and servers that grade, each with the graders that ask it."""
-        asked: dict[Ref | str, list[Ref]] = {}
-        for grader in _graders_of(self.graph, ref):
+        for spawn in spawns(self.graph, ref):
+            if spawn.by:
+                does = "scores" if spawn.use == "scoring" else "judges"
+                yield _Line(f"{self._mentioned(spawn.model)} {does} ", self._asking(spawn.by))
+        served: dict[Ref | str, list[Ref]] = {}
+        for grader in graders_of(self.graph, ref):
             match self.graph.nodes[grader]:
-                case Judge(model=model) | RewardModel(model=model):
-                    asked.setdefault(model, []).append(grader)
+                case Judge(model=model) if isinstance(self.graph.nodes[model], Endpoint):
+                    served.setdefault(model, []).append(grader)
                 case Remote(url=url):
-                    asked.setdefault(url, []).append(grader)
-        for whom, graders in asked.items():
-            is_model = whom in self.graph.nodes
-            told = self._mentioned(Ref(whom)) if is_model else quoted(whom)
-            named = (f"{self._score(grader)}{self.texts.beside(grader)}" for grader in graders)
-            scores = not is_model or isinstance(self.graph.nodes[graders[0]], RewardModel)
-            yield _Line(f"{told} {'scores' if scores else 'judges'} ", _listed(named))
+                    served.setdefault(url, []).append(grader)
+        for whom, graders in served.items():
+            judges = whom in self.graph.nodes
+            told = f"{self._mentioned(Ref(whom))} judges " if judges else f"{quoted(whom)} scores "
+            yield _Line(told, self._asking(graders))
+
+    def _asking(self, graders: Iterable[Ref]) -> str:
+        return _listed(f"{name_of(self.graph, ref)}{self.facts.beside(ref)}" for ref in graders)
 
     def _output(self, ref: Ref, model: Ref) -> _Line:
-        node, texts = self.graph.nodes[ref], self.texts
+        graph, node = self.graph, self.graph.nodes[ref]
         if isinstance(node, Save):
-            loaded = self._loaded(node.model, model)
-            head = f"save {loaded} as {quoted(node.key)}" if loaded else f"save as {quoted(node.key)}"
-            return _Line(head, tail=texts.behind(ref))
+            saved = "" if node.model == model else f" {self._mentioned(node.model)}"
+            return _Line("save", saved, f" as {quoted(node.key)}{self.facts.behind(ref)}")
         assert isinstance(node, Compare)
-        models = _listed(map(self._mentioned, node.models))
-        graders = _listed(map(self._score, node.graders))
-        middle = f"{models} on {texts.name(node.dataset)} by {graders}"
-        return _Line(f"{texts.titled(ref)} ", middle, texts.behind(ref), list(self._answering(ref)))
-
-
-def _same_weights(graph: Graph) -> dict[Ref, Ref]:
-    """Copies of a model that are only loaded otherwise, each with the one that stands for all of them."""
-    first: dict[object, Ref] = {}
-    found: dict[Ref, Ref] = {}
-    bases = [ref for ref, node in graph.nodes.items() if isinstance(node, LoadSettings)]
-    for ref in sorted(bases, key=lambda ref: not is_declared(graph, ref)):
-        node = graph.nodes[ref]
-        own = [getattr(node, name) for name in schema(type(node)) if name not in schema(LoadSettings)]
-        found[ref] = first.setdefault((type(node), *own), ref)
-    return found
-
-
-def _graders_of(graph: Graph, ref: Ref) -> Iterator[Ref]:
-    """The graders that a node asks, those inside others included, each once."""
-    inside = set(graph.needs(ref))
-    for needed in reversed(graph.nodes):  # each node stands after what it reads
-        if needed in inside and isinstance(graph.nodes[needed], Combination):
-            inside.update(graph.needs(needed))
-    yield from (needed for needed in graph.nodes if needed in inside)
+        models = ", ".join(name_of(graph, entry) for entry in node.models)
+        middle = f"{models} on {full_name(graph, node.dataset)} by {self._scores(node.graders)}"
+        new = (entry for entry in node.models if entry not in self.told)
+        told = ((entry, self._mentioned(entry)) for entry in new)
+        below = [_Line(f"measures {text}") for entry, text in told if text != name_of(graph, entry)]
+        below += self._answering(ref)
+        return _Line(f"{titled(graph, ref)} ", middle, self.facts.behind(ref), below)
 
 
 # --- datasets -------------------------------------------------------------------------------------------
@@ -224,13 +218,13 @@ def _graders_of(graph: Graph, ref: Ref) -> Iterator[Ref]:
 class _Data:
     """The datasets of a graph: where their rows come from, and where they go."""
 
-    def __init__(self, graph: Graph, texts: Texts) -> None:
+    def __init__(self, graph: Graph, facts: _Facts) -> None:
         self.graph = graph
-        self.texts = texts
+        self.facts = facts
         self.users: dict[Ref, list[str]] = {}
         for ref in graph.nodes:
             for needed in graph.needs(ref):
-                self.users.setdefault(needed, []).append(name_of(graph, ref))
+                self.users.setdefault(needed, []).append(full_name(graph, ref))
 
     def roots(self) -> Iterator[_Line]:
         """Sources, each with what is taken of it; and mixtures."""
@@ -240,17 +234,17 @@ class _Data:
                 views.setdefault(source_of(node), []).append(ref)
         for refs in views.values():
             if len(refs) == 1:
-                yield self._line(self.texts.titled(refs[0]), refs[0])
+                yield self._line(titled(self.graph, refs[0]), refs[0])
             else:
                 below = [self._line(self._taken(ref), ref) for ref in refs]
-                yield _Line(self.texts.made(refs[0]), below=below)
+                yield _Line(made(self.graph, refs[0]), below=below)
         for ref, node in self.graph.nodes.items():
             if isinstance(node, Mix):
                 yield self._mixture(ref, node)
 
     def _taken(self, ref: Ref) -> str:
         """How a dataset is called below its source."""
-        return name_of(self.graph, ref) if is_declared(self.graph, ref) else "a copy"
+        return full_name(self.graph, ref) if is_declared(self.graph, ref) else "a copy"
 
     def _line(self, head: str, ref: Ref) -> _Line:
         node = self.graph.nodes[ref]
@@ -258,14 +252,14 @@ class _Data:
         part = f", {node.split}" if node.split != "train" else ""
         part += f", where {formula_text(node.filter)}" if node.filter is not None else ""
         part += _drawn_how(node)
-        return _Line(head, part, self.texts.behind(ref) + self._users(ref))
+        return _Line(head, part, self.facts.behind(ref) + self._users(ref))
 
     def _mixture(self, ref: Ref, node: Mix) -> _Line:
-        names = [self.texts.name(part) for part in node.datasets]
+        names = [full_name(self.graph, part) for part in node.datasets]
         shares = [f"{weight} " for weight in node.weights] if node.weights else [""] * len(names)
         parts = ", ".join(share + name for share, name in zip(shares, names, strict=True))
-        name = f"{name_of(self.graph, ref)} = " if is_declared(self.graph, ref) else ""
-        tail = self.texts.behind(ref) + self._users(ref)
+        name = f"{full_name(self.graph, ref)} = " if is_declared(self.graph, ref) else ""
+        tail = self.facts.behind(ref) + self._users(ref)
         return _Line(f"{name}mix of ", parts + _drawn_how(node), tail)
 
     def _users(self, ref: Ref) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.identity import identities
-from harmony_compiler.graph.splicing import spliced
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.store.cache import HASHES
 from harmony_compiler.store.hashes import Hashes
@@ -20,13 +19,12 @@ from harmony_compiler.store.hashes import Hashes
 def finished_in(graph: Graph, folder: Path, registry: Path) -> frozenset[Ref]:
     """The stages of `graph` that the run in `folder` has finished; none where something cannot be read.
 
-    `registry` is the folder of saved models; published graders and the cache stand beside it.
+    `registry` is the folder of saved models, beside which the cache stands.
     """
     home = registry.parent
     hashes = Hashes(home / "cache" / HASHES)
     try:
-        whole = spliced(graph, home / "graders")
-        known = identities(whole, hashes.content, registry)
+        known = identities(graph, hashes.content, registry)
     except (OSError, ValueError):
         return frozenset()
     stages = (ref for ref, node in graph.nodes.items() if isinstance(node, Algorithm))

@@ -46,6 +46,10 @@ class Lengths(Record):
     """Rows longer than that."""
     tokens: int
     """Of all rows that were looked at; of a pair, those of the prompt with either answer."""
+    dropped: int
+    """Rows that are too long, and of which nothing is left."""
+    learnt: int
+    """Tokens of the others, as far as there is room for them."""
     exact: bool
     """Whether a run counts the same."""
     by: str
@@ -64,6 +68,12 @@ class _Counted(Record):
     whole: bool
     exact: bool
     by: str
+    drops: Sequence[bool] = ()
+    """Row by row, whether it is dropped where it is too long."""
+
+    def on_too_long(self, what: str | None) -> _Counted:
+        """The same rows, with what happens to those that are too long; None leaves it as it is."""
+        return self if what is None else replace(self, drops=[what == "drop"] * len(self.rows))
 
 
 def lengths_of(stage: Made, dataset: Made, heads: Heads, files: Files) -> Lengths | None:
@@ -103,9 +113,19 @@ def _by(model: Made, stage: Made, dataset: Made, heads: Heads, files: Files) -> 
         room=room,
         too_long=sum(length > room for length in lengths),
         tokens=sum(row.tokens for row in counted.rows),
+        dropped=sum(_is_dropped(counted, room)),
+        learnt=sum(
+            min(row.tokens, room * (2 if row.tokens > row.length else 1))
+            for row, gone in zip(counted.rows, _is_dropped(counted, room), strict=True)
+            if not gone
+        ),
         exact=counted.exact,
         by=counted.by,
     )
+
+
+def _is_dropped(counted: _Counted, room: int) -> list[bool]:
+    return [row.length > room and drops for row, drops in zip(counted.rows, counted.drops, strict=True)]
 
 
 def _asked_for(stage: Made, context: int) -> int | None:
@@ -153,9 +173,11 @@ class _Reader:
             spread = numbers[:: max(1, -(-len(numbers) // most))]
             counted = self._row_by_row(dataset, [head.rows[number] for number in spread], most)
             sampled = counted is not None and len(counted.rows) < len(numbers)
-            return counted and replace(counted, whole=whole and not sampled)
+            of_all = counted and replace(counted, whole=whole and not sampled)
+            return of_all and of_all.on_too_long(dataset.values["on_too_long"])
         rows = [row for number in numbers if (row := found[number]) is not None]
-        return _Counted(rows, whole and len(rows) == len(numbers), True, "characters")
+        counted = _Counted(rows, whole and len(rows) == len(numbers), True, "characters")
+        return counted.on_too_long(dataset.values["on_too_long"])
 
     def _of_mix(self, mix: Made, limit: int | None, most: int) -> _Counted | None:
         """The rows that a mixture draws: the first ones of each dataset, where it is known how many."""
@@ -176,7 +198,9 @@ class _Reader:
             return None
         rows = [row for one in counted for row in one.rows]
         whole = all_known and all(one.whole for one in counted) and (limit is None or limit >= len(rows))
-        return _Counted(rows, whole, all(one.exact for one in counted), counted[0].by)
+        drops = [gone for one in counted for gone in one.drops]
+        of_all = _Counted(rows, whole, all(one.exact for one in counted), counted[0].by, drops)
+        return of_all.on_too_long(mix.values["on_too_long"])
 
     def _row_by_row(self, dataset: Made, rows: Sequence[Any], most: int) -> _Counted | None:
         mapping = mapping_of(dataset.values)

@@ -10,6 +10,7 @@ from harmony_compiler.graph.algorithms import Algorithm, Dpo, Grpo, Ppo
 from harmony_compiler.graph.evaluations import Compare
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.models import Endpoint
+from harmony_compiler.graph.spawning import has_reference
 from harmony_compiler.graph.values import Ref
 from harmony_compiler.plan.activations import Device
 from harmony_compiler.plan.answering import MOST_BYTES, Drawing, judges, validating
@@ -139,9 +140,10 @@ def _training(known: Known, ref: Ref, node: Algorithm, longest: int | None) -> M
     terms = [term for one in trained for term in one.all_along(known)]
     terms += _reference(node, model, field)
     terms += [term for one in trained for term in one.updating(known, node, longest)]
-    graders = node.metrics
+    graders: Sequence[Ref] = ()
+    """Those that are asked in every step."""
     if isinstance(node, Grpo | Ppo):
-        graders = (node.grader, *graders)
+        graders = (node.grader, *node.metrics)
         drawing = Drawing(
             held=model,
             sampling=node.sampling,
@@ -152,8 +154,7 @@ def _training(known: Known, ref: Ref, node: Algorithm, longest: int | None) -> M
         )
         terms += [*drawing.terms(known, "rollout"), *_kept_of_batch(node, model, longest)]
         terms += judges(known, graders)
-    there = {term.name for term in terms if term.phase == ALWAYS}  # a judge is loaded once, whoever asks it
-    terms += [term for term in validating(known, node, model) if term.name not in there]
+    terms += validating(known, node, model, graders)
     terms += _beside(known, node, [one.held for one in trained])
     said = _assumptions(known, node, model, longest)
     return Memory.of(ref, model.parameters, model.trained, terms, said)
@@ -162,9 +163,8 @@ def _training(known: Known, ref: Ref, node: Algorithm, longest: int | None) -> M
 def _reference(node: Algorithm, model: Held, named: str) -> Iterator[Term]:
     """The weights at the stage's start. A fresh adapter changed nothing, so without it the model is its own
     reference; of one that goes on being trained the starting values are kept."""
-    asked = isinstance(node, Dpo) or (isinstance(node, Grpo | Ppo) and node.kl_beta > 0)
     adapter = model.shape.adapter
-    if not asked or (adapter is not None and adapter.fresh):
+    if not has_reference(node) or (adapter is not None and adapter.fresh):
         return
     held = model.weights() if adapter is None else 4 * model.shape.adapted
     yield Term("reference", held, f"{named}.adapter" if isinstance(node, Dpo) else "kl_beta")

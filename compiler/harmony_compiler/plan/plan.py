@@ -6,6 +6,8 @@ what earlier runs have left: no weights, no network, no device.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -14,10 +16,12 @@ from harmony_compiler.files import DISK, Files
 from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.datasets import Drawn
 from harmony_compiler.graph.evaluations import Compare
+from harmony_compiler.graph.graders import RegistryGrader
 from harmony_compiler.graph.graph import Graph
+from harmony_compiler.graph.node import schema
 from harmony_compiler.graph.spawning import Spawn, spawns
-from harmony_compiler.graph.values import Ref
-from harmony_compiler.plan.counting import Rows, Work, rows_of, work_of
+from harmony_compiler.graph.values import Ref, Secret
+from harmony_compiler.plan.counting import Known, Rows, Work, rows_of, validates_by_answers, work_of
 from harmony_compiler.plan.digests import digest_of_plan
 from harmony_compiler.plan.lengths import Lengths, lengths_of
 from harmony_compiler.plan.losses import loss_of
@@ -62,6 +66,8 @@ class Plan(Record):
     parts: dict[Ref, Part]
     """Of stages and evaluations."""
     dropped: tuple[str, ...]
+    unset: tuple[str, ...]
+    """Secrets that the recipe names, and that no environment variable holds here: a run needs them."""
     digest: str
     """Equal for plans that are equal in all but the places of files and the layout of the recipe."""
 
@@ -72,6 +78,7 @@ class Plan(Record):
             "digest": self.digest,
             "assumed": {"device": self.where.device},
             "dropped": list(self.dropped),
+            "unset": list(self.unset),
             "rows": {ref: as_data(rows) for ref, rows in self.rows.items()},
             "parts": {ref: as_data(part) for ref, part in self.parts.items()},
         }
@@ -80,7 +87,8 @@ class Plan(Record):
 def plan_of(compilation: Compilation, where: Where, files: Files = DISK) -> Plan:
     """The plan of a recipe that was compiled to a graph."""
     assert compilation.graph is not None and compilation.looked is not None
-    graph, looked = compilation.graph, compilation.looked
+    looked = compilation.looked
+    graph = _whole(compilation.graph, where)
     rows = {
         ref: rows_of(looked.made[ref], looked.heads, files)
         for ref, node in graph.nodes.items()
@@ -91,7 +99,32 @@ def plan_of(compilation: Compilation, where: Where, files: Files = DISK) -> Plan
         ref: planner.part(ref) for ref, node in graph.nodes.items() if isinstance(node, Algorithm | Compare)
     }
     digest = digest_of_plan(graph, files, where.registry)
-    return Plan(graph, where, rows, parts, looked.dropped, digest)
+    unset = tuple(name for name in _secrets(graph) if name not in os.environ)
+    return Plan(graph, where, rows, parts, looked.dropped, unset, digest)
+
+
+def _secrets(graph: Graph) -> Iterator[str]:
+    """The names of the secrets in a graph, each once."""
+    seen: set[str] = set()
+    for node in graph.nodes.values():
+        for name in schema(type(node)):
+            held = getattr(node, name)
+            for value in held.values() if isinstance(held, dict) else (held,):
+                if isinstance(value, Secret) and value.name not in seen:
+                    seen.add(value.name)
+                    yield value.name
+
+
+def _whole(graph: Graph, where: Where) -> Graph:
+    """The graph with the published graders that it names, as a run has it; without, where one is damaged."""
+    if where.registry is None or not any(isinstance(node, RegistryGrader) for node in graph.nodes.values()):
+        return graph
+    from harmony_compiler.graph.splicing import NotPublishedError, spliced  # few recipes need it
+
+    try:
+        return spliced(graph, where.registry.parent / "graders")
+    except NotPublishedError:
+        return graph
 
 
 class _Planner(Record):
@@ -105,11 +138,13 @@ class _Planner(Record):
     finished: frozenset[Ref]
 
     def part(self, ref: Ref) -> Part:
-        graph, made, node = self.graph, self.looked.made, cast(Any, self.graph.nodes[ref])
-        lengths = lengths_of(made[ref], made[node.dataset], self.looked.heads, self.files)
+        graph, node = self.graph, cast(Any, self.graph.nodes[ref])
+        lengths = self._lengths(ref, node.dataset)
+        by_answers = isinstance(node, Algorithm) and validates_by_answers(node)
+        held_out = self._lengths(ref, node.validation.dataset) if by_answers else None
         reward = getattr(node, "grader", None)
         return Part(
-            work=work_of(graph, ref, self.rows, lengths),
+            work=work_of(graph, ref, Known(self.rows, lengths, held_out)),
             lengths=lengths,
             spawns=spawns(graph, ref),
             memory=memory_of(
@@ -125,6 +160,10 @@ class _Planner(Record):
             loss=loss_of(node) if isinstance(node, Algorithm) else (),
             finished=ref in self.finished,
         )
+
+    def _lengths(self, stage: Ref, dataset: Ref) -> Lengths | None:
+        made = self.looked.made
+        return lengths_of(made[stage], made[dataset], self.looked.heads, self.files)
 
 
 def _finished(graph: Graph, where: Where) -> frozenset[Ref]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harmony_compiler.graph.algorithms import Algorithm
 from harmony_compiler.graph.formulas import Formula as Tree
-from harmony_compiler.graph.formulas import renumbered
-from harmony_compiler.graph.graders import Combination, Formula, Grader, PythonGrader
+from harmony_compiler.graph.graders import Combination, Grader
 from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.node import Constructor, schema
 from harmony_compiler.graph.values import Ref
-from harmony_compiler.plan.shown import name_of, shown
-from harmony_compiler.rewards.formula_text import formula_text
+from harmony_compiler.plan.called import computes, in_formula, is_declared, name_of
 from harmony_compiler.rewards.intervals import Interval
 from harmony_compiler.rewards.score_forms import Forms
 from harmony_grammar.records import Record
@@ -74,7 +71,7 @@ def reward_of(graph: Graph, grader: Ref, published: Mapping[Ref, Interval] | Non
         leaves=tuple(
             Leaf(
                 grader=ref,
-                name=_term(graph, ref),
+                name=in_formula(graph, ref),
                 computes=computes(graph, ref),
                 weight=weight,
                 **ends(ref),
@@ -109,62 +106,6 @@ def _all_scored(graph: Graph) -> dict[Ref, _Scored]:
 
 def _bound(end: float) -> float | None:
     return end if abs(end) < float("inf") else None
-
-
-# --- formulas -------------------------------------------------------------------------------------------
-
-
-def is_declared(graph: Graph, ref: Ref) -> bool:
-    """Whether a name stands for the node, and not the text that makes it."""
-    name = graph.origins[ref].name
-    return name != graph.nodes[ref].constructor and all(part.isidentifier() for part in name.split("."))
-
-
-def computes(graph: Graph, ref: Ref) -> str:
-    """A grader's formula, in which what the recipe gives no name is written out; or its constructor."""
-    node = graph.nodes[ref]
-    if not isinstance(node, Formula | Combination):
-        return called(graph, node)
-    leaves: list[Ref] = []
-    tree = _written_out(graph, ref, leaves)
-    return formula_text(tree, [_term(graph, leaf) for leaf in leaves])
-
-
-def called(graph: Graph, node: Constructor) -> str:
-    """A constructor with the argument that tells it from others of its kind: `hf("gpt2")`."""
-    if node.argument is None:
-        return node.constructor
-    argument = getattr(node, node.argument)
-    if isinstance(node, PythonGrader):  # a path in a graph is absolute
-        argument = argument.replace("\\", "/").rpartition("/")[2]
-    return f"{node.constructor}({shown(argument, graph)})"
-
-
-def _term(graph: Graph, ref: Ref) -> str:
-    """How a grader is called in the formulas of others."""
-    return name_of(graph, ref) if is_declared(graph, ref) else computes(graph, ref)
-
-
-def _written_out(graph: Graph, ref: Ref, leaves: list[Ref]) -> Tree:
-    """A grader's formula over `leaves`, which grow by those that have a name or no formula."""
-    node = graph.nodes[ref]
-    if isinstance(node, Formula):
-        return node.expression
-    assert isinstance(node, Combination)
-    return _substituted(graph, node.expression, node.graders, leaves)
-
-
-def _substituted(graph: Graph, tree: Tree, graders: Sequence[Ref], leaves: list[Ref]) -> Tree:
-    if tree[0] != "grader":
-        return tuple(
-            _substituted(graph, part, graders, leaves) if isinstance(part, tuple) else part for part in tree
-        )
-    ref = graders[tree[1]]
-    if isinstance(graph.nodes[ref], Formula | Combination) and not is_declared(graph, ref):
-        return _written_out(graph, ref, leaves)
-    if ref not in leaves:
-        leaves.append(ref)
-    return renumbered(tree, [leaves.index(ref)] * (tree[1] + 1))
 
 
 def _named_parts(graph: Graph, grader: Ref) -> Iterator[Ref]:
@@ -247,21 +188,6 @@ def _taken_apart(tree: Tree, graders: Sequence[_Linear]) -> _Linear:
 
 
 # --- for people -----------------------------------------------------------------------------------------
-
-
-def lines(graph: Graph) -> list[str]:
-    """Every reward that a stage is trained by: its formula, its range, and a table of its leaves."""
-    rewarded: dict[Ref, list[str]] = {}
-    for ref, node in graph.nodes.items():
-        grader = getattr(node, "grader", None)
-        if isinstance(node, Algorithm) and grader is not None:
-            rewarded.setdefault(grader, []).append(name_of(graph, ref))
-    found: list[str] = []
-    for grader, stages in rewarded.items():
-        found += [""] if found else []
-        first, *others = told(reward_of(graph, grader))
-        found += [f"{' and '.join(stages)}: {first}", *others]
-    return found
 
 
 def told(reward: Reward) -> Iterator[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harmony_compiler.graph.algorithms import Algorithm
-from harmony_compiler.graph.graph import Graph, value_from_json
+from harmony_compiler.graph.graph import Graph
 from harmony_compiler.graph.spawning import Spawn
 from harmony_compiler.graph.values import Ref
+from harmony_compiler.plan.called import input_text
 from harmony_compiler.plan.counting import Rows, Work
 from harmony_compiler.plan.drawing import tree
 from harmony_compiler.plan.lengths import Lengths
 from harmony_compiler.plan.memory import Memory, told_bytes
 from harmony_compiler.plan.plan import Part, Plan
 from harmony_compiler.plan.rewards import told
-from harmony_compiler.plan.shown import counted, fields, name_of, shown, title
+from harmony_compiler.plan.shown import counted, fields, name_of, title
 
 _KEY = 12
 """Columns of what stands before a fact."""
@@ -25,6 +26,8 @@ def plan_text(plan: Plan) -> str:
     memory = [f"{'memory for' if n == 0 else '':{_KEY}}{line}" for n, line in enumerate(common)]
     lines = [*_head(plan), *memory, "", *_drawn(plan)]
     lines += _inputs(plan)
+    if plan.unset:
+        lines += ["", f"not set here, and needed by a run: {', '.join(plan.unset)}"]
     for ref, part in plan.parts.items():
         lines += ["", title(plan.graph, ref), *(f"  {line}" for line in _part(plan, ref, part, common))]
     if plan.dropped:
@@ -71,9 +74,9 @@ def _inputs(plan: Plan) -> Iterator[str]:
     graph = plan.graph
     if graph.inputs:
         yield from ("", "inputs")
-    for name, value in graph.inputs.items():
+    for name in graph.inputs:
         given = "" if name in plan.where.set_inputs else "  (default)"
-        yield f"  {name} = {shown(value_from_json(value), graph)}{given}"
+        yield f"  {name} = {input_text(graph, name)}{given}"
 
 
 # --- stages and evaluations -----------------------------------------------------------------------------
@@ -112,7 +115,7 @@ def _taken(rows: Rows) -> str:
 
 def _lengths(lengths: Lengths) -> Iterator[str]:
     about = "" if lengths.exact else "about "
-    of = "" if lengths.whole else f" in {lengths.looked_at:,} rows that were looked at"
+    of = "" if lengths.whole else f" in the {lengths.looked_at:,} rows that were looked at"
     mean = f"{lengths.mean:,.0f} on average{of}, by {lengths.by}"
     yield f"{about}{lengths.longest:,} tokens in the longest, {mean}"
     if lengths.too_long:
@@ -121,30 +124,38 @@ def _lengths(lengths: Lengths) -> Iterator[str]:
 
 def _work(graph: Graph, ref: Ref, work: Work) -> Iterator[str]:
     node = graph.nodes[ref]
-    if not isinstance(node, Algorithm):
+    if work.kept == 0:
+        yield "nothing: no row is left"
+    elif not isinstance(node, Algorithm):
         if work.completions is not None:
             asked = _number(work.rows or 0, "row", at_most=work.at_most)
             models = counted(len(node.models), "model")  # type: ignore[attr-defined]  # an evaluation's
-            yield f"{work.completions:,} completions to generate: {asked}, {models}"
-        return
-    if work.steps is None:
-        yield "steps are known once the rows are"
-        return
+            completions = _most(work.completions, at_most=work.at_most)
+            yield f"{completions} completions to generate: {asked}, {models}"
+    elif work.steps is None:
+        yield "how many steps is known when the rows are"
+    else:
+        yield from _training(node, work)
+
+
+def _training(node: Algorithm, work: Work) -> Iterator[str]:
     passes = "" if work.passes is None else f": {_times(work.passes)} over them"
-    steps = _number(work.steps, "step", at_most=work.at_most)
+    steps = _number(work.steps or 0, "step", at_most=work.at_most)
     yield f"{steps} of {counted(node.rows_per_step, 'row')}{passes}"
     if work.tokens is not None:
         yield f"about {work.tokens:,} tokens to learn from"
     if work.completions is not None:
-        yield f"{work.completions:,} completions to generate, {work.updates:,} updates"
+        completions = _most(work.completions, at_most=work.at_most)
+        yield f"{completions} completions to generate, {work.updates:,} updates"
     if work.validated != 0:
-        told = "some" if work.validated is None else f"{work.validated:,}"
+        told = "some" if work.validated is None else _most(work.validated, at_most=work.validated_at_most)
         yield f"{told} more completions for validation"
 
 
 def _calls(graph: Graph, work: Work) -> Iterator[str]:
+    at_most = work.at_most or work.validated_at_most
     for call in work.calls:
-        yield f"{name_of(graph, call.grader)}: {call.whom} {counted(call.number, 'time')}"
+        yield f"{name_of(graph, call.grader)}: {call.whom} {_number(call.number, 'time', at_most=at_most)}"
 
 
 _USES = {
@@ -185,6 +196,10 @@ def _memory(memory: Memory | str, common: Sequence[str]) -> Iterator[str]:
 def _times(passes: float) -> str:
     told = f"{passes:.3g}"
     return f"{told} pass{'' if told == '1' else 'es'}"
+
+
+def _most(number: int, *, at_most: bool) -> str:
+    return f"{'at most ' if at_most else ''}{number:,}"
 
 
 def _number(number: int, thing: str, *, at_most: bool) -> str:

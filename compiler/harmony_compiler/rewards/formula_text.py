@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harmony_compiler.graph.formulas import Formula
@@ -45,7 +46,7 @@ def _text(tree: Formula, graders: Sequence[str]) -> tuple[str, int]:
             return first + "".join(named), _TIGHTEST
         case "grader":
             name = graders[operands[0]]
-            return name, _TIGHTEST if name.isidentifier() or name.endswith(")") else 0
+            return name, _TIGHTEST if _is_tight(name) else 0
         case "list":
             return f"[{', '.join(inside(operand, 0) for operand in operands)}]", _TIGHTEST
         case "member":
@@ -65,6 +66,25 @@ def _text(tree: Formula, graders: Sequence[str]) -> tuple[str, int]:
             first = strength + 1 if strength == _STRENGTH["=="] else strength
             return f"{inside(left, first)} {operation} {inside(right, strength + 1)}", strength
     return f"{operation}({', '.join(inside(operand, 0) for operand in operands)})", _TIGHTEST
+
+
+_NAME = r"[^\W\d]\w*"
+_CALL = re.compile(rf"(?:{_NAME}(?:\.{_NAME})*)?(\(.*\))?", re.DOTALL)
+_TEXT = re.compile(r'r"[^"\n]*"|"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _is_tight(name: str) -> bool:
+    """Whether what a grader is called, maybe by its text, binds tightest: `m.right`, `f(a)`, `(f(a) - 1)` do,
+    `f(a) - g(b)` does not."""
+    found = _CALL.fullmatch(_TEXT.sub('""', name))
+    if found is None:
+        return False
+    depth, brackets = 0, found[1] or ""
+    for char in brackets[:-1]:
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0:  # closed before the end
+            return False
+    return True
 
 
 def _constant(value: bool | float | str | None) -> tuple[str, int]:

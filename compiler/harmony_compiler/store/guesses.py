@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from harmony_compiler.graph.settings import Column
-from harmony_compiler.graph.types import STR, RowKind
+from harmony_compiler.graph.types import FLOAT, INT, STR, RowKind, Type
 from harmony_compiler.store.layouts import (
     OWN_ROLES,
     ROLES,
@@ -125,12 +125,13 @@ class _Looked:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._names = [name for name in columns.names or () if name.isidentifier()]
-        self._paths = sorted(set(self._texts()), key=lambda path: "." in path.text)
+        self._texts = self._paths(str, STR)
+        self._numbers = self._paths(int | float, INT, FLOAT)
 
     def thread(self) -> Fields | None:
         if turns := self._turns():
             return {"messages": turns}
-        asked, answered = self._asked(), self._find(_ANSWERED)
+        asked, answered = self._asked(), self._find(_ANSWERED, self._numbers)
         return None if asked is None or answered is None else {"prompt": asked, "completion": answered}
 
     def prompt(self) -> Fields | None:
@@ -189,26 +190,31 @@ class _Looked:
         path = given.strip("{} ")
         return f"{asked}{{% if {path} %}}\n\n{given}{{% endif %}}"  # as Alpaca has it
 
-    def _find(self, called: Sequence[str]) -> str | None:
-        """The text whose name is among those; the whole name goes before a part of it."""
+    def _find(self, called: Sequence[str], beside: Sequence[_Path] = ()) -> str | None:
+        """The text, or what stands `beside` texts, whose name is among those; the whole name goes before a
+        part of it."""
         for exact in (True, False):
-            for name in called:
-                for path in self._paths:
+            for name, paths in ((name, paths) for paths in (self._texts, beside) for name in called):
+                for path in paths:
                     if path.name.lower() == name if exact else _meant(path.name, (name,)):
                         return f"{{{{ {path.text} }}}}"
         return None
 
-    def _texts(self) -> Iterator[_Path]:
+    def _paths(self, kinds: Any, *types: Type) -> list[_Path]:
+        """All values of these kinds, columns first."""
+        return sorted(set(self._each(kinds, types)), key=lambda path: "." in path.text)
+
+    def _each(self, kinds: Any, types: Sequence[Type]) -> Iterator[_Path]:
         for name in self._names:
             values = self._values(name)
-            if _all(values, str) or (not values and type_of(self._columns, name) == STR):
+            if _all(values, kinds) or (not values and type_of(self._columns, name) in types):
                 yield _Path(name, name)
             inner, at = values, name
             if _all(values, list | tuple) and all(values):
                 inner, at = [value[0] for value in values], f"{name}[0]"
             if _all(inner, dict):
                 for key in dict.fromkeys(key for value in inner for key in value if key.isidentifier()):
-                    if _all([value.get(key) for value in inner], str):
+                    if _all([value.get(key) for value in inner], kinds):
                         yield _Path(f"{at}.{key}", key)
 
     def _values(self, name: str) -> list[Any]:
@@ -216,7 +222,8 @@ class _Looked:
 
 
 def _all(values: Sequence[Any], kinds: Any) -> bool:
-    return bool(values) and all(isinstance(value, kinds) for value in values)
+    """Whether all are of these kinds. To Python a truth value is a number."""
+    return bool(values) and all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
 
 
 def _meant(name: str, called: Sequence[str]) -> bool:

@@ -79,11 +79,6 @@ class Lock(Record):
         found = next((key for key in known if revision and entries[key].commit == revision), None)
         return (found, entries[found]) if found else None
 
-    def rows(self, repo: str, config: str | None, revision: str | None) -> dict[str, int]:
-        """By split, how many rows a dataset of the hub has; nothing where the lock does not say."""
-        found = self.hub("datasets", repo, config, revision)
-        return found[1].rows if found else {}
-
 
 NO_LOCK = Lock()
 
@@ -129,7 +124,14 @@ def _entry(read: dict[str, Any]) -> Locked:
         raise TypeError
     if not all(type(count) is int for count in counts):
         raise TypeError
+    if "commit" in read and not _is_commit(read["commit"]):
+        raise ValueError("one of its commits is not 40 hexadecimal digits")
     return Locked(**read)
+
+
+def _is_commit(text: str) -> bool:
+    """Whether it is the name of a commit. Nothing else may become a part of a path or of an address."""
+    return len(text) == 40 and not text.strip("0123456789abcdef")
 
 
 def lock_text(lock: Lock) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harmony_compiler.graph.graders import RegistryGrader
@@ -12,27 +13,50 @@ from harmony_compiler.store.files import content_hash
 from harmony_runtime.failures import RunFailed, place
 
 
-def refuse_changed(graph: Graph, content: Content, registry: Path) -> None:
+def refuse_changed(
+    graph: Graph, content: Content, registry: Path, held: Mapping[str, str] | None = None
+) -> None:
     """Refuse files, folders and keys that no longer hold what the lock has of them. `content` is a hash of a
     path, `registry` the folder of saved models.
 
+    `held` has by path what keys of that registry held when the run first started, which counts for them: the
+    run's own `save` may have taken such a key since.
+
     Raises:
-        RunFailed: with one paragraph that names each of them.
+        RunFailed: with one paragraph that names each of them; another one names keys that this run once
+            started from, and which neither the registry nor the lock has so any more.
     """
     if graph.pins is None:
         return
+    first = held or {}
+
+    def started(path: str) -> str:
+        return first[path] if path in first else content(path)
+
     changed: dict[str, str] = {}
+    older: dict[str, str] = {}
     for ref, node in graph.nodes.items():
         for thing in named(node):
             pinned = graph.pins.contents.get(thing.pin)
-            if pinned is not None and thing.pin not in changed and _differs(thing, pinned, content, registry):
-                changed[thing.pin] = f"{place(graph, ref)}{_called(thing)}"
+            if pinned is None or not _differs(thing, pinned, started, registry):
+                continue
+            at_first = content_of(thing, started, registry)
+            told = older if _differs(thing, at_first, content, registry) else changed
+            told.setdefault(thing.pin, f"{place(graph, ref)}{_called(thing)}")
+    recipe = graph.pins.recipe
+    faults = []
     if changed:
-        recipe = graph.pins.recipe
-        raise RunFailed(
+        faults.append(
             f"{'; '.join(changed.values())}: the lock of {recipe} pins another content. Put back what was "
             f"there, or accept what is there now with `harmonyc lock {recipe}`"
         )
+    if older:
+        faults.append(
+            f"{'; '.join(older.values())}: the lock of {recipe} pins another content than this run started "
+            "from. Start a new run, or put back the lock that it started with"
+        )
+    if faults:
+        raise RunFailed(*faults)
 
 
 def refuse_changed_graders(graph: Graph, registry: Path) -> None:

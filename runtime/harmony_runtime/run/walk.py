@@ -171,7 +171,7 @@ class Walk:
                 "same",
                 exit_code=2,
             )
-        refuse_changed(graph, now, self._registry)
+        refuse_changed(graph, now, self._registry, held)
         return found
 
     def _refuse(self, look: Callable[[], list[str]]) -> None:
