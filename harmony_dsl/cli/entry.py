@@ -7,6 +7,7 @@ That is a fifth of the time of a check.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -16,9 +17,9 @@ BRIEF = ("check", "fmt", "plan", "compile", "inputs", "explain", "__complete")
 
 def harmonyc() -> NoReturn:
     """Run the process's own command line, and end the process."""
+    _open_what_is_closed()
     if sys.argv[1:2] and sys.argv[1] in BRIEF:
         import gc
-        import os
 
         gc.disable()
         from harmony_dsl.cli.main import main
@@ -34,3 +35,11 @@ def harmonyc() -> NoReturn:
     from harmony_dsl.worker import leave
 
     leave(main())
+
+
+def _open_what_is_closed() -> None:
+    """Where a process was started without an output (`>&-`), Python has None for it; what is written goes
+    nowhere then, and no file that is opened later takes its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - to the end

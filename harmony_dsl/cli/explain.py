@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 SUMMARY = "tell about a finding by its code, or about a name of the language"
 
 _WIDTH = 100
-_CODE = re.compile(r"\b([EWN]\d{4})\b", re.IGNORECASE)
+_CODE = re.compile(r"\b([EWN])(\d{3,4})\b", re.IGNORECASE)
+_HEADING = re.compile(r"(?:error|warning|note)?\[([^\[\]]*)\]")
+"""How a finding begins."""
+
+_ARGUMENTS = re.compile(r"\s*[\[({].*", re.DOTALL)
+"""What a name is given: `Dataset[Prompt]`, `env("KEY")`, `lora { }`."""
 
 
 def configure(parser: Parser) -> None:
@@ -30,7 +35,7 @@ def configure(parser: Parser) -> None:
 
 
 def execute(parser: Parser, arguments: Sequence[str]) -> int:
-    asked = " ".join(parser.read(arguments).words).strip("`[]:")
+    asked = " ".join(parser.read(arguments).words).strip("`: ")
     say(_told(asked) if asked else _index())
     return 0
 
@@ -39,24 +44,37 @@ def _told(asked: str) -> str:
     from harmony_compiler.explain.pages import given_out
 
     given = given_out()
+    if heading := _HEADING.fullmatch(asked):
+        asked = heading[1]
     if code := _CODE.search(asked):
-        return _finding(code[1].upper(), given)
+        return _finding(f"{code[1].upper()}{code[2]:0>4}", given)
     slug = asked.lower().replace(" ", "-")
     for entry in given.values():
         if entry.slug == slug:
             return _finding(entry.code, given)
-    from harmony_compiler.explain.reference import names
-    from harmony_compiler.explain.terminal import told, told_of_field
+    from harmony_compiler.explain.terminal import told, told_of_field, told_of_member
 
-    text = told(asked) or told(asked.lower()) or told_of_field(asked)
-    if text is not None:
-        return text
-    known = (*given, *(entry.slug for entry in given.values()))
+    for word in dict.fromkeys((asked, asked.lower(), name := _ARGUMENTS.sub("", asked), name.lower())):
+        if text := told(word) or told_of_field(word) or told_of_member(word):
+            return text
+    raise Refused(_nothing(asked, given))
+
+
+def _nothing(asked: str, given: dict[str, Given]) -> str:
+    """That there is nothing of this name, and what is near: of `grpo.lrr` only what `grpo` has."""
+    from harmony_compiler.explain.reference import entries, names, owners
+
+    owner, _, field = asked.lower().rpartition(".")
+    found = entries(owner)
+    having = [told.name for entry in found for told in entry.fields]
+    having += [name for entry in found for name, _, _ in entry.members]
+    if having:
+        near = did_you_mean(field, tuple(having)).replace("`", f"`{owner}.", 1) or "."
+        return f"there is nothing called `{asked}`{near} `harmonyc explain {owner}` lists what it has."
+    known: tuple[str, ...] = (*given, *(entry.slug for entry in given.values()))
     known += tuple(word for group, members in names().items() for word in (group, *members))
-    raise Refused(
-        f"there is nothing called `{asked}`{did_you_mean(asked, known) or '.'} "
-        "`harmonyc explain` alone lists what there is."
-    )
+    near = f"; did you mean `{field}`?" if owners(field) else did_you_mean(asked, known) or "."
+    return f"there is nothing called `{asked}`{near} `harmonyc explain` alone lists what there is."
 
 
 def _finding(code: str, given: dict[str, Given]) -> str:
@@ -86,6 +104,7 @@ def _index() -> str:
 
     from harmony_compiler.explain.pages import FAMILIES, given_out
     from harmony_compiler.explain.reference import names
+    from harmony_compiler.explain.words import RESERVED
 
     entries = [entry for entry in given_out().values() if not entry.retired]
     lines = ["harmonyc explain CODE"]
@@ -100,6 +119,9 @@ def _index() -> str:
         margin = " " * (width + 4)
         folded = wrap(" ".join(members), _WIDTH, initial_indent=margin, subsequent_indent=margin)
         lines += [f"  {group:{width}}  {folded[0].lstrip()}", *folded[1:]]
+    margin = " " * (width + 4)
+    reserved = " ".join(word for word in RESERVED if word.isalpha())
+    lines += wrap(f"  {'reserved':{width}}  {reserved}", _WIDTH, subsequent_indent=margin)
     return "\n".join(lines)
 
 

@@ -7,9 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from harmony_dsl.cli.output import Refused, complain, counted, say
+from harmony_dsl.cli.output import Refused, complain, counted, give_up, say
 from harmony_dsl.cli.parser import Parser
 from harmony_dsl.cli.recipes import show
 from harmony_dsl.cli.writing import rewrite
@@ -25,6 +26,9 @@ SUMMARY = "write recipes in the one layout"
 STDIN = "-"
 
 MARK = "\ufeff"
+
+LARGEST = 16 * 1024 * 1024
+"""Beyond this size, in bytes, the compiler says that it is no recipe."""
 
 Outcome: TypeAlias = Literal["formatted", "already formatted", "left as it is"]
 
@@ -82,6 +86,8 @@ class _Run:
     def standard_input(self) -> int:
         from harmony_grammar.source import Source
 
+        if sys.stdin is None:
+            raise Refused("standard input is closed; `-` reads the recipe there")
         try:
             written = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError as fault:
@@ -99,8 +105,8 @@ class _Run:
             sys.stdout.flush()
             sys.stdout.buffer.write(text.encode())
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as fault:
+            give_up(sys.stdout, fault)
 
     def _fail(self, code: int) -> None:
         self._code = max(self._code, code)
@@ -172,13 +178,22 @@ class _Run:
 
 
 def _read(path: str) -> tuple[Source, str] | Diagnostic:
-    """A recipe and its text as it stands in the file, byte order mark included; or why it cannot be read."""
+    """A recipe and its text as it stands in the file, byte order mark included; or why it cannot be read.
+
+    Raises:
+        Refused: it is no file that could be written again, such as a pipe.
+    """
     from harmony_grammar.source import Source
 
     place = Path(path).absolute()
     try:
-        written = place.read_bytes().decode()
+        found = place.stat()
+        if not S_ISREG(found.st_mode):
+            raise Refused(f"{path} is no regular file; `-` reads standard input", 1)
+        written = place.read_bytes().decode() if found.st_size <= LARGEST else None
     except (OSError, ValueError):
+        written = None
+    if written is None:
         from harmony_compiler.files import read_source
 
         read = read_source(path)
@@ -189,7 +204,8 @@ def _read(path: str) -> tuple[Source, str] | Diagnostic:
 
 
 def _recipes_below(folder: str) -> Iterator[str]:
-    """Every `.recipe` file, in the order of their names; what is hidden is left out.
+    """Every `.recipe` file, in the order of their names; what is hidden, no regular file, or a link that
+    leads out of the folder, is left out.
 
     Raises:
         Refused: a folder cannot be read.
@@ -198,11 +214,17 @@ def _recipes_below(folder: str) -> Iterator[str]:
     def refuse(fault: OSError) -> None:
         raise Refused(f"cannot read {fault.filename}: {fault.strerror or fault}") from fault
 
+    root = Path(os.path.realpath(folder))
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(".recipe") and not name.startswith("."):
-                yield str(Path(place, name))
+            path = Path(place, name)
+            if name.endswith(".recipe") and not name.startswith(".") and _is_below(path, root):
+                yield str(path)
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    return path.is_file() and (not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(root))
 
 
 def _difference(name: str, before: str, after: str) -> str:

@@ -23,6 +23,9 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
     A reader that closed its end (`| head`) has seen what it wanted: the rest is not written, and the
     command goes on to its own exit code, so that no training ends because nobody watches it any more.
+
+    Raises:
+        Refused: standard output cannot be written for another reason, such as a full disk.
     """
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
@@ -30,9 +33,20 @@ def say(text: str, stream: TextIO | None = None) -> None:
     try:
         stream.write(printable + "\n")
         stream.flush()
-    except BrokenPipeError:
-        # Python flushes once more on its way out; what is still buffered must have somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as fault:
+        give_up(stream, fault)
+
+
+def give_up(stream: TextIO, fault: OSError) -> None:
+    """Write no more to a stream that could not be written.
+
+    Raises:
+        Refused: it is standard output, and not because its reader has seen enough.
+    """
+    # Python flushes once more on its way out; what is still buffered must have somewhere to go.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if stream is sys.stdout and not isinstance(fault, BrokenPipeError):
+        raise Refused(f"cannot write to standard output: {fault.strerror or fault}") from fault
 
 
 def complain(text: str) -> None:

@@ -88,7 +88,8 @@ def _rule(finding: Diagnostic) -> dict[str, Any]:
     }
     told = page(finding.code)
     if told is not None:
-        prose = " ".join(told.prose.split())
+        # A sample keeps its lines or means nothing; it stands in the help.
+        prose = " ".join(told.prose.partition("\n```")[0].split())
         rule |= {
             "shortDescription": {"text": _cut(told.first_sentence)},
             "fullDescription": {"text": _cut(prose), "markdown": _cut(prose)},

@@ -56,6 +56,23 @@ def test_recipes_of_the_pages_are_formatted(page: Path) -> None:
         assert formatted in (None, text)
 
 
+def test_a_ladder_of_many_arms_does_not_walk_to_the_right() -> None:
+    arms = " else ".join(f"if words(completion) > {1000 - number} then {number}" for number in range(60))
+    first, *lines = fmt(f"grader g = {arms} else 60\n").splitlines()
+    assert first == "grader g = if words(completion) > 1000 then 0"
+    assert len(lines) == 60
+    assert {len(line) - len(line.lstrip()) for line in lines} == {2}
+    assert all(line.lstrip().startswith("else ") for line in lines)
+
+
+def test_many_numbers_fill_their_lines() -> None:
+    formatted = fmt(f"let a = [{', '.join(str(number) for number in range(1000, 1040))}]\n")
+    _, *lines, _ = formatted.splitlines()
+    assert [len(line.split()) for line in lines] == [18, 18, 4]
+    assert max(map(len, lines)) <= 110
+    assert fmt(formatted) == formatted
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_line_ends_and_mark_go(mark: str) -> None:
     text = '## d\r\nlet a = """\r\n  b\r\n  c\r\n"""\r\n\r\n\r\n\r\nlet d = "e" # f\r\n\r\n'

@@ -18,6 +18,7 @@ TEXTS = [
     '"""\n    one\n  two\n  """',
 ]
 LITERALS = st.sampled_from(["1", "1_000", "2.50", "3%", "5min", "true", "none", *TEXTS])
+NUMBERS = st.sampled_from(["1", "-1_000", "2.50", "3%", "5min"])
 KEYS = st.sampled_from(["lr", "sampling", "model", "if", '"two words"', "a_key_with_a_long_name"])
 
 
@@ -54,7 +55,14 @@ def _wider(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("not {}".format, tight),
         st.builds("if {} then {} else {}".format, tight, tight, values).map("({})".format),
         st.builds("if {} then {} else {}".format, tight, tight, group),
+        st.lists(values, min_size=3, max_size=9).map(_ladder),
+        st.lists(NUMBERS, min_size=10, max_size=40).map(lambda items: f"[{', '.join(items)}]"),
     )
+
+
+def _ladder(values: list[str]) -> str:
+    arms = zip(values[::2], values[1::2], strict=False)
+    return f"({' '.join(f'if ({condition}) then f({value}) else' for condition, value in arms)} last)"
 
 
 EXPRESSIONS = st.recursive(st.one_of(NAMES, LITERALS), _wider, max_leaves=14)

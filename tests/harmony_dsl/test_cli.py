@@ -235,6 +235,44 @@ def test_a_closed_pipe_is_no_failure(write: Write) -> None:
     assert told.returncode == 1
 
 
+def in_shell(command: str) -> subprocess.CompletedProcess[str]:
+    line = f"{sys.executable} -m harmony_dsl {command}"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("explain grpo >&-", 0),
+        ("check small.recipe >&-", 1),
+        ("fmt - <small.recipe >&-", 0),
+        ("models >&-", 0),
+        ("explain zzz 2>&-", 2),
+        ("explain zzz 2>/dev/full", 2),
+        ("plan small.recipe >&- 2>&-", 1),
+    ],
+)
+def test_what_is_said_to_a_closed_stream_goes_nowhere(command: str, code: int, write: Write) -> None:
+    write(MISSPELT)
+    told = in_shell(command)
+    assert (told.returncode, told.stdout, told.stderr) == (code, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["explain", "check small.recipe", "fmt - <small.recipe", "models"])
+def test_a_full_disk_is_no_fault_of_ours(command: str, write: Write) -> None:
+    write()
+    told = in_shell(f"{command} >/dev/full")
+    assert told.returncode == 2
+    assert told.stderr == "harmonyc: cannot write to standard output: No space left on device\n"
+
+
+def test_standard_input_that_is_closed_is_said() -> None:
+    told = in_shell("fmt - <&-")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "harmonyc: standard input is closed; `-` reads the recipe there\n"
+
+
 def test_an_encoding_without_our_characters(write: Write) -> None:
     recipe = write(("max_grad_norm = 1.0", 'max_grad_norm = "größer"'))
     told = run_process("check", recipe.name, PYTHONIOENCODING="ascii", PYTHONUTF8="0")

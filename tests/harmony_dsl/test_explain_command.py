@@ -9,9 +9,10 @@ from dsl_support import Harmonyc
 
 from harmony_compiler.explain.examples import text_of
 from harmony_compiler.explain.pages import given_out
-from harmony_compiler.explain.reference import names
+from harmony_compiler.explain.reference import names, owners
 from harmony_compiler.graph.catalogue import CONSTRUCTORS, class_of
 from harmony_compiler.graph.node import Constructor, schema, summary
+from harmony_grammar._tables import RESERVED
 
 UNKNOWN_COLUMN = """\
 E0502 unknown-column
@@ -175,9 +176,52 @@ def test_words_without_a_class_are_told_of_too(name: str, beginning: str, harmon
 
 
 def test_a_name_that_is_a_field_too_says_so(harmonyc: Harmonyc) -> None:
-    text = explained(harmonyc, "prompt")
-    assert text.endswith("\n`prompt` is a field, too: see `harmonyc explain jsonl.prompt`.\n")
-    assert explained(harmonyc, "jsonl.prompt").startswith("prompt: a field of `jsonl`\n")
+    text = explained(harmonyc, "grader")
+    assert text.endswith(
+        "\n\n`grader` is a field of `grpo`, `ppo` and `validation`, too.\n"
+        "`harmonyc explain grpo.grader` tells more.\n"
+    )
+    assert explained(harmonyc, "grpo.grader").startswith("grader: a field of `grpo`\n")
+    told = 0
+    for name in {name for group, members in names().items() for name in (group, *members)}:
+        text = " ".join(explained(harmonyc, name).split())
+        having = owners(name)
+        assert (f"`{name}` is a field of " in text) == bool(having), name
+        told += bool(having)
+        assert all(f"`{owner.name}`" in text.partition("is a field of")[2] for owner in having), name
+    assert told >= 8
+
+
+def test_what_stands_behind_a_dot_is_told_of(harmonyc: Harmonyc) -> None:
+    text = explained(harmonyc, "ctx.world_size")
+    assert text == (
+        "world_size: a member of `ctx`\n\n  int\n  processes in all, one a device\n\n"
+        "`harmonyc explain ctx` tells more.\n"
+    )
+    assert explained(harmonyc, "world_size") == text
+    assert explained(harmonyc, "turns.content").startswith("content: a member of `turns`\n")
+
+
+def test_reserved_words_are_told_of(harmonyc: Harmonyc) -> None:
+    for word in RESERVED:
+        assert explained(harmonyc, word).startswith(f"{word}: ")
+    assert explained(harmonyc, "then") == (
+        "then: a reserved word\n\n"
+        "The value where the condition holds: `if CONDITION then VALUE else VALUE`.\n"
+    )
+    assert explained(harmonyc, "not", "in").startswith("not in: a reserved word\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        *(("e502", "E0502"), ("W201:", "W0201"), ("Grpo.lr", "grpo.lr"), ("Dataset[Prompt]", "Dataset")),
+        *(("list[int]", "list"), ('env("KEY")', "env"), ("lora { rank = 8 }", "lora"), ("`if`", "if")),
+        *(("IF", "if"), ("Prompt{answer: str}", "Prompt"), ("error[E0502]: `x` is no column", "E0502")),
+    ],
+)
+def test_what_is_nearly_said_is_understood(asked: str, meant: str, harmonyc: Harmonyc) -> None:
+    assert explained(harmonyc, asked) == explained(harmonyc, meant)
 
 
 def test_a_field_is_told_of_for_all_that_have_it(harmonyc: Harmonyc) -> None:
@@ -211,7 +255,11 @@ def test_a_field_of_one_owner_has_its_rules(harmonyc: Harmonyc) -> None:
         ("zzzzz", "there is nothing called `zzzzz`. `harmonyc explain` alone lists what there is."),
         ("E0999", "no finding has the code `E0999`"),
         ("reloaded", "there is nothing called `reloaded`"),
-        ("grpo.zzz", "there is nothing called `grpo.zzz`"),
+        ("grpo.nothing", "called `grpo.nothing`. `harmonyc explain grpo` lists what it has."),
+        ("grpo.lrr", "there is nothing called `grpo.lrr`; did you mean `grpo.lr`? `harmonyc explain grpo`"),
+        ("ctx.nodess", "there is nothing called `ctx.nodess`; did you mean `ctx.nodes`?"),
+        ("train.lr", "there is nothing called `train.lr`; did you mean `lr`?"),
+        ("e9", "there is nothing called `e9`"),
     ],
 )
 def test_an_unknown_word_is_one_paragraph(word: str, words: str, harmonyc: Harmonyc) -> None:

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from dsl_support import ROOT, SMALL, Harmonyc, Write
 
+from harmony_compiler.files import LARGEST_RECIPE
+from harmony_dsl.cli import fmt
 from harmony_grammar import formatting
 
 ROUGH = 'let  a=[1,2,] # "ü"\r\n'
@@ -145,6 +147,42 @@ def test_our_own_failure_leaves_the_file_alone(harmonyc: Harmonyc, monkeypatch: 
     assert told.err.startswith("error[E9001 internal-failure]: a.recipe is left as it is: ")
     assert "a fault of Harmony" in told.err
     assert path.read_bytes() == ROUGH.encode()
+
+
+def test_a_link_that_leads_out_of_a_folder_is_left_alone(harmonyc: Harmonyc) -> None:
+    outside, inside = put("a.recipe", ROUGH), put("in/sub/b.recipe", ROUGH)
+    for name, target in (("in/c.recipe", "../a.recipe"), ("in/d.recipe", "sub/b.recipe")):
+        Path(name).symlink_to(target)
+    Path("in/e.recipe").symlink_to("nowhere.recipe")
+    told = harmonyc("fmt", "in")
+    assert (told.code, told.err) == (0, "")
+    assert told.out == "in/d.recipe: formatted\n1 file formatted, 1 file already formatted\n"
+    assert outside.read_bytes() == ROUGH.encode()
+    assert inside.read_bytes() == SMOOTH.encode()
+    Path("other").symlink_to("in")
+    assert harmonyc("fmt", "other").out == "2 files already formatted\n"
+
+
+def test_a_pipe_is_no_recipe() -> None:
+    """Nobody writes into it, so that reading it would never end."""
+    put("in/a.recipe", ROUGH)
+    os.mkfifo("in/b.recipe")
+    command = [sys.executable, "-m", "harmony_dsl", "fmt"]
+    told = subprocess.run([*command, "in"], capture_output=True, text=True, timeout=20, check=False)
+    assert told.stdout == "in/a.recipe: formatted\n1 file formatted\n"
+    told = subprocess.run([*command, "in/b.recipe"], capture_output=True, text=True, timeout=20, check=False)
+    assert told.returncode == 1
+    assert told.stderr == "harmonyc: in/b.recipe is no regular file; `-` reads standard input\n"
+
+
+def test_a_file_that_is_too_large_is_no_recipe(harmonyc: Harmonyc) -> None:
+    assert fmt.LARGEST == LARGEST_RECIPE
+    with Path("a.recipe").open("wb") as stream:
+        stream.truncate(fmt.LARGEST + 1)
+    told = harmonyc("fmt", "a.recipe")
+    assert told.code == 1
+    assert "error[E0509 " in told.err
+    assert "it is too large for a recipe" in told.err
 
 
 class Typed:

@@ -134,6 +134,22 @@ def test_rows_of_tables_have_as_many_cells_as_their_heads() -> None:
                 assert len(re.findall(r"(?<!\\)\|", row)) == head.count("|"), row
 
 
+def test_brackets_of_a_type_stand_in_one_piece_of_code() -> None:
+    pieces = [piece for text in reference_pages().values() for piece in _code_of_tables(text)]
+    assert len(pieces) > 500
+    for piece in pieces:
+        bare = re.sub(r'"[^"]*"', "", piece)
+        assert all(bare.count(first) == bare.count(last) for first, last in ("{}", "[]", "()")), piece
+    assert r"{ name = Template \| column { } }" in pieces
+
+
+def _code_of_tables(text: str) -> list[str]:
+    rows = re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    # The type is the second cell.
+    cells = (re.split(r"(?<!\\)\|", row)[2] for row in rows)
+    return [code for cell in cells for code in re.findall(r"`([^`]*)`", cell)]
+
+
 def test_summaries_are_one_sentence_at_most() -> None:
     for group in names():
         for entry in entries_in(group):

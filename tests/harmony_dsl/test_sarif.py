@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from dsl_support import Harmonyc, Write
 from hypothesis import HealthCheck, Phase, given, settings
 from sarif_support import LOG, OFFICIAL, validate
 
+from harmony_compiler.explain.pages import given_out, page
 from harmony_dsl.cli import sarif
 from harmony_dsl.cli.sarif import sarif_log
 from harmony_dsl.testing import Broken, broken, write_data
@@ -62,6 +64,21 @@ def test_a_finding_is_a_result_with_its_rule(harmonyc: Harmonyc, write: Write) -
     assert result["message"]["text"] == (
         "`sft` has no field `max_grad_nrom`\nnot a field of `sft`\nhelp: did you mean `max_grad_norm`?"
     )
+
+
+def test_no_description_holds_a_sample() -> None:
+    """Folded into a line it means nothing."""
+    with_samples = 0
+    for code, entry in given_out().items():
+        shown = page(code)
+        if shown is None:
+            continue
+        with_samples += "```" in shown.prose
+        finding = SimpleNamespace(code=code, slug=entry.slug, severity="error")
+        described = sarif._rule(finding)["fullDescription"]  # type: ignore[arg-type]
+        assert described["text"]
+        assert "```" not in described["text"] + described["markdown"], code
+    assert with_samples > 5
 
 
 def test_regions_count_as_they_say(harmonyc: Harmonyc, write: Write) -> None:

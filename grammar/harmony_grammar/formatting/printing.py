@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harmony_grammar.formatting.shapes import Bracket, Chain, Leaf, Row, Shape, lines, tail
+from harmony_grammar.formatting.shapes import Bracket, Chain, Ladder, Leaf, Row, Shape, lines, tail
 from harmony_grammar.formatting.words import Word
 
 WIDTH = 110
@@ -105,7 +105,7 @@ class _Page:
         if not chain.broken and self._fits(lines(chain), indent, behind):
             self._put_row(chain.row, indent, behind)
             return
-        self.put(chain.head, indent + 1, 0)
+        self.put(chain.head, indent + (hanging if isinstance(chain, Ladder) else 1), 0)
         for link in chain.links:
             self.begin(link.first, indent + hanging)
             self.put(link, indent + hanging, behind if link is chain.links[-1] else 0)
@@ -117,10 +117,13 @@ class _Page:
             self._line += bracket.closer.text
             return
         self._fresh = True
-        for item in bracket.items:
-            self.begin(item.first, indent + 1, blanks=True)
+        for index, item in enumerate(bracket.items):
             last = item is bracket.items[-1]
             comma = bracket.comma if bracket.closing_comma or not last else ""
+            if index and bracket.fills and self._goes_beside(item, comma):
+                self._line += " "
+            else:
+                self.begin(item.first, indent + 1, blanks=True)
             # A group is for the eye what it encloses.
             self.put(item, indent + 1, len(comma), hanging=0 if self._is_group(bracket) else 1)
             self._line += comma
@@ -129,6 +132,12 @@ class _Page:
             self._begin(indent, blank=False)
         self._fresh = False
         self._line += bracket.closer.text
+
+    def _goes_beside(self, item: Shape, comma: str) -> bool:
+        """Whether an item has room behind the one before it, and no blank line above."""
+        if item.flat is None or item.first.blank:
+            return False
+        return self._fits([len(f" {item.flat}{comma}")], 0, 0)
 
     def _is_group(self, bracket: Bracket) -> bool:
         return not bracket.closing_comma and bool(bracket.comma)

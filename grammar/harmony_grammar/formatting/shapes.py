@@ -33,7 +33,7 @@ class Row:
 
 class Bracket:
     """`pad` stands inside both ends on one line, `comma` behind each item that has a line of its own, and
-    behind the last one if it is `closing_comma`."""
+    behind the last one if it is `closing_comma`. One that `fills` gives its lines as many items as fit."""
 
     def __init__(
         self,
@@ -44,12 +44,15 @@ class Bracket:
         pad: str = "",
         comma: str = ",",
         closing_comma: bool = True,
+        fills: bool = False,
     ) -> None:
         self.first = opener
         self.items = items
         self.closer = closer
         self.comma = comma
         self.closing_comma = closing_comma
+        # A comment stands beside one item.
+        self.fills = fills and not closer.remarks and not any(item.first.remarks for item in items[1:])
         self.hugs = len(items) == 1 and _hugged(items[0]) and not (items[0].first.remarks or closer.remarks)
         """Whether the bracket gives way to the bracket, or long string, that is all it holds."""
         self.flat = self._flat(pad)
@@ -76,6 +79,25 @@ class Chain:
         self.broken = any(link.first.fresh or link.first.remarks for link in links)
         """Whether its author broke it."""
         self.row = Row((head, *links), [" "] * len(links))
+        self.flat = None if self.broken else self.row.flat
+
+
+class Arm(Chain):
+    """`if CONDITION then VALUE` of a ladder: on one line wherever it fits, whatever its author did."""
+
+    def __init__(self, head: Shape, links: Sequence[Row]) -> None:
+        super().__init__(head, links)
+        self.flat = self.row.flat
+
+
+class Ladder(Chain):
+    """`if … then … else if … then … else …`: the first arm, and all that begin with `else`. It stands on one
+    line, or each arm on one of its own."""
+
+    def __init__(self, head: Arm, links: Sequence[Row]) -> None:
+        super().__init__(head, links)
+        arms = [head, *(part for link in links for part in link.parts if isinstance(part, Arm))]
+        self.broken |= self.row.flat is None or any(arm.broken for arm in arms)
         self.flat = None if self.broken else self.row.flat
 
 

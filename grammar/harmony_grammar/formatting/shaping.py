@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from harmony_grammar import syntax
-from harmony_grammar.formatting.shapes import Bracket, Chain, Leaf, Row, Shape
+from harmony_grammar.formatting.shapes import Arm, Bracket, Chain, Ladder, Leaf, Row, Shape
 from harmony_grammar.formatting.words import Words
 from harmony_grammar.source import Source
 from harmony_grammar.syntax import AnyDeclaration, Broken, Expression, Field, Identifier, TypeExpression
@@ -79,11 +79,12 @@ class Shaper:
         pad: str = "",
         comma: str = ",",
         closing_comma: bool = True,
+        fills: bool = False,
     ) -> Bracket:
         opener = self.words.take()
         inside = [shape(item) for item in items]
         closer = self.words.take()
-        return Bracket(opener, inside, closer, pad=pad, comma=comma, closing_comma=closing_comma)
+        return Bracket(opener, inside, closer, pad=pad, comma=comma, closing_comma=closing_comma, fills=fills)
 
     def _block(self, fields: Sequence[Field | Broken]) -> Bracket:
         return self._bracket(fields, self._block_field, pad=" ", comma="")
@@ -125,7 +126,7 @@ class Shaper:
             return self._bracket((node,), self.expression, closing_comma=False)
         match node:
             case syntax.List():
-                return self._bracket(node.items, self.expression)
+                return self._bracket(node.items, self.expression, fills=all(map(_is_number, node.items)))
             case syntax.Record():
                 return self._block(node.fields)
             case syntax.Unary():
@@ -138,8 +139,7 @@ class Shaper:
                 pairs = zip(node.operators, node.operands[1:], strict=True)
                 return Chain(head, [self._link(operand, len(word.split())) for word, operand in pairs])
             case syntax.Conditional():
-                head = Row((self._leaf(), self.expression(node.condition)), (" ",))
-                return Chain(head, [self._branch(node.then), self._branch(node.otherwise)])
+                return self._conditional(node)
             case syntax.Attribute():
                 return Row((self.expression(node.value), self._leaf(), self._leaf()), ("", ""))
             case syntax.Index():
@@ -180,6 +180,25 @@ class Shaper:
         signs = [Leaf(word) for word in self.words.take_sign(words)]
         return Row((*signs, self.expression(operand)), [" "] * words)
 
+    def _conditional(self, node: syntax.Conditional) -> Chain:
+        """`else if` goes on with the same ladder, though the tree has a conditional in a conditional."""
+        head = Row((self._leaf(), self.expression(node.condition)), (" ",))
+        then = self._branch(node.then)
+        if not self._goes_on(node):
+            return Chain(head, [then, self._branch(node.otherwise)])
+        arms: list[Row] = []
+        while self._goes_on(node):
+            assert isinstance(node.otherwise, syntax.Conditional)
+            node = node.otherwise
+            otherwise, condition = map(Leaf, self.words.take_sign(2))
+            question = Row((condition, self.expression(node.condition)), (" ",))
+            arms.append(Row((otherwise, Arm(question, [self._branch(node.then)])), (" ",)))
+        return Ladder(Arm(head, [then]), [*arms, self._branch(node.otherwise)])
+
+    def _goes_on(self, node: syntax.Conditional) -> bool:
+        """Whether `else if` comes next, not `else (if`."""
+        return isinstance(node.otherwise, syntax.Conditional) and self.words.peek(1).kind == "if"
+
     def _branch(self, value: Expression) -> Row:
         return Row((self._leaf(), self.expression(value)), (" ",))
 
@@ -218,6 +237,12 @@ def _first_part(node: Expression) -> Expression | None:
         case syntax.Call():
             return node.callee
     return None
+
+
+def _is_number(node: Expression) -> bool:
+    if isinstance(node, syntax.Unary):
+        return node.operator == "-" and _is_number(node.operand)
+    return isinstance(node, syntax.Number | syntax.Percent | syntax.Duration)
 
 
 def _name(declaration: AnyDeclaration) -> str:
