@@ -212,7 +212,9 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    folder = Path(*sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m harmony_compiler.explain.markdown FOLDER")
+    folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in reference_pages().items():
         (folder / name).write_text(text, encoding="utf-8")
