@@ -8,6 +8,7 @@ may disturb who types: where something goes wrong, nothing is offered.
 from __future__ import annotations
 
 import os
+import re
 from argparse import Action
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -22,6 +23,12 @@ Offer: TypeAlias = tuple[str, str]
 """A word, and what it means; "" where it speaks for itself."""
 
 _WIDTH = 80
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+"""Characters that end an offer early, steer a terminal, or cannot be printed."""
+
+_LARGEST = 4 * 1024 * 1024
+"""Bytes of a recipe that is read while somebody types."""
 
 
 class Line(NamedTuple):
@@ -52,7 +59,8 @@ def answer(words: Sequence[str]) -> int:
 def offered(words: Sequence[str]) -> tuple[str, list[Offer]]:
     *before, current = words
     kind, offers = _at(before, current)
-    return kind, [(text, _brief(told)) for text, told in offers if text.startswith(current)]
+    whole = ((text, told) for text, told in offers if text.startswith(current) and not _UNSEEN.search(text))
+    return kind, [(text, _brief(told)) for text, told in whole]
 
 
 def unquoted(word: str) -> str:
@@ -70,7 +78,7 @@ def unquoted(word: str) -> str:
 
 def _brief(told: str) -> str:
     """What stands beside a word: a line, and no longer than that."""
-    text = " ".join(told.split())
+    text = " ".join(_UNSEEN.sub(" ", told).split())
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 
@@ -159,7 +167,7 @@ def _values(action: Action, line: Line, current: str) -> tuple[str, Iterable[Off
         if name in FILES:
             return "files", _files(current, FILES[name])
         if name in OFFERS:
-            return "words", OFFERS[name](line)
+            return "words", OFFERS[name](line, current)
     if action.metavar == "KEY":
         return _keys(line, current)
     return "words", ()
@@ -194,26 +202,31 @@ def _files(current: str, ends: tuple[str, ...] | None) -> Iterator[Offer]:
             yield f"{folder}{slash}{entry.name}", ""
 
 
-def _algorithms(line: Line) -> Iterable[Offer]:
+def _algorithms(line: Line, _: str) -> Iterable[Offer]:
     algorithms: Mapping[str, str] = line.module.ALGORITHMS
     return algorithms.items()
 
 
-def _actions(line: Line) -> Iterable[Offer]:
+def _actions(line: Line, _: str) -> Iterable[Offer]:
     return ((action, "") for action in line.module.ACTIONS)
 
 
-def _formats(line: Line) -> Iterable[Offer]:
+def _formats(line: Line, _: str) -> Iterable[Offer]:
     from harmony_compiler.store.datasets import FORMATS
 
     return ((name, "") for name in FORMATS)
 
 
-def _explained(line: Line) -> Iterator[Offer]:
-    """Names of the language, codes and slugs."""
+def _explained(line: Line, current: str) -> Iterator[Offer]:
+    """Names of the language, codes and slugs; behind a dot the fields of what stands before it."""
     from harmony_compiler.explain.pages import given_out
-    from harmony_compiler.explain.reference import names
+    from harmony_compiler.explain.reference import entries, names
 
+    owner, dot, _ = current.partition(".")
+    if dot:
+        fields = {field.name: field.doc for entry in entries(owner) for field in entry.fields}
+        yield from ((f"{owner}.{name}", doc) for name, doc in fields.items())
+        return
     for group, members in names().items():
         yield from ((name, group) for name in members)
     for entry in given_out().values():
@@ -221,10 +234,10 @@ def _explained(line: Line) -> Iterator[Offer]:
         yield entry.slug, entry.code
 
 
-def _declared(*words: str) -> Callable[[Line], Iterator[Offer]]:
+def _declared(*words: str) -> Callable[[Line, str], Iterator[Offer]]:
     """Names that the recipe on the line declares with one of these words."""
 
-    def offers(line: Line) -> Iterator[Offer]:
+    def offers(line: Line, _: str) -> Iterator[Offer]:
         from harmony_grammar.syntax import ValueDeclaration
 
         for declaration in _declarations(line.recipe):
@@ -234,16 +247,16 @@ def _declared(*words: str) -> Callable[[Line], Iterator[Offer]]:
     return offers
 
 
-OFFERS: Mapping[str, Callable[[Line], Iterable[Offer]]] = {
+OFFERS: Mapping[str, Callable[[Line, str], Iterable[Offer]]] = {
     "ACTION": _actions,
     "ALGORITHM": _algorithms,
     "CODE | NAME": _explained,
     "GRADER": _declared("grader"),
-    "NAME=VALUE": lambda line: _inputs(line.recipe),
+    "NAME=VALUE": lambda line, _: _inputs(line.recipe),
     "datasets --format": _formats,
     "preview NAME": _declared("train", "evaluate", "dataset", "grader"),
 }
-"""By the same names: words to offer."""
+"""By the same names: words to offer, for a line and what is typed of the word."""
 
 
 # --- the registries -------------------------------------------------------------------------------------
@@ -289,10 +302,13 @@ def _held(command: str, place: Path) -> Sequence[str]:
 
 
 def _declarations(path: Path) -> Sequence[object]:
-    """What a recipe declares, as far as it can be read: it need not check."""
+    """What a recipe declares, as far as it can be read: it need not check. A pipe or device would be waited
+    for without end."""
     from harmony_grammar.parser import parse_file
     from harmony_grammar.source import Source
 
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        return ()
     return parse_file(Source(str(path), path.read_text(encoding="utf-8-sig"), path)).tree.declarations
 
 

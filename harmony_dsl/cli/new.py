@@ -25,6 +25,8 @@ ALGORITHMS = {
 
 SUFFIX = ".recipe"
 
+_MODELS = "a repository of the hub, a folder, a key of the registry, or what a recipe would write"
+
 _CONTEXTS = (64, 128, 256, 512)
 """Tokens that the tiny model's context may have. Rows too long for the last are dropped, and counted."""
 
@@ -54,8 +56,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="a repository of the hub, a folder, a key of the registry, or what a recipe would write "
-        "(default: a tiny new one)",
+        help=f"{_MODELS} (default: a tiny new one)",
     )
 
 
@@ -69,7 +70,12 @@ def execute(parser: Parser, arguments: Sequence[str]) -> int:
     if options.algorithm not in ALGORITHMS:
         near = did_you_mean(options.algorithm, tuple(ALGORITHMS))
         parser.error(f"there is no algorithm `{options.algorithm}`{near}\nThere are {', '.join(ALGORITHMS)}")
-    _write(options.algorithm, _target(options.algorithm, options.name), options.data, options.model)
+    try:
+        _write(options.algorithm, _target(options.algorithm, options.name), options.data, options.model)
+    except OSError as fault:
+        raise Refused(f"cannot use {fault.filename}: {fault.strerror or fault}") from fault
+    except UnicodeEncodeError as fault:
+        raise Refused("a path that is not UTF-8 cannot stand in a recipe: rename it") from fault
     return 0
 
 
@@ -87,9 +93,11 @@ def _target(algorithm: str, name: str | None) -> Path:
 
 
 def _write(algorithm: str, target: Path, data: str | None, model: str | None) -> None:
+    from os.path import lexists
+
     from harmony_dsl.scaffolds.filling import HERE, ROWS, filled, quoted, recipe_name, scaffold
 
-    if target.exists():
+    if lexists(target):
         raise Refused(f"{target} is there already, and no file is overwritten: choose another name")
     values = {"output_key": quoted(_key(target.stem, algorithm))}
     if model is not None:
@@ -102,30 +110,56 @@ def _write(algorithm: str, target: Path, data: str | None, model: str | None) ->
 
     rows = target.parent / ROWS
     example = (HERE / ROWS).read_bytes()
-    fresh = data is None and not (rows.exists() and rows.read_bytes() == example)
-    if fresh and rows.exists():
-        raise Refused(
-            f"{rows} is there already and holds something else, and no file is overwritten: "
-            "write the recipe into another folder, or give your rows by `--data`"
-        )
+    fresh = data is None
+    made: list[Path] = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make(target.parent, made)
+        if fresh and lexists(rows):
+            if not (rows.is_file() and rows.read_bytes() == example):
+                raise Refused(
+                    f"{rows} is there already and holds something else, and no file is overwritten: "
+                    "write the recipe into another folder, or give your rows by `--data`"
+                )
+            fresh = False
         if fresh:
-            rows.write_bytes(example)
-        _check(target, text, rows if fresh else None)
-        with target.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as fault:
-        raise Refused(f"cannot write {fault.filename or target}: {fault.strerror or fault}") from fault
+            _put(rows, example, made)
+        _check(target, text)
+        _put(target, text.encode(), made)
+    except BaseException:  # also when it is interrupted
+        _remove(made)
+        raise
     _tell(target, rows if fresh else None, mapped, tiny=model is None)
 
 
-def _check(target: Path, text: str, rows: Path | None) -> None:
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it; what was not there is added to `made`."""
+    for one in (*reversed(folder.parents), folder):
+        if not one.exists():
+            one.mkdir()
+            made.append(one)
+
+
+def _put(path: Path, data: bytes, made: list[Path]) -> None:
+    with path.open("xb") as stream:
+        made.append(path)
+        stream.write(data)
+
+
+def _remove(made: Sequence[Path]) -> None:
+    from contextlib import suppress
+
+    for path in reversed(made):
+        with suppress(OSError):  # somebody has put something into the folder
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _check(target: Path, text: str) -> None:
     """See to it that nothing is written that does not check.
 
     Raises:
         Refused: it would not; the findings have been shown.
     """
+    from harmony_compiler.findings.fields import RuleBroken
     from harmony_compiler.graph.graph import ONE_DEVICE
     from harmony_dsl.cli.parser import Request
     from harmony_dsl.cli.recipes import compile_source, show
@@ -133,9 +167,14 @@ def _check(target: Path, text: str, rows: Path | None) -> None:
 
     compilation = compile_source(Source(str(target), text, target.absolute()), Request((), ONE_DEVICE))
     if compilation.graph is None:
-        if rows is not None:
-            rows.unlink()
-        show([finding for finding in compilation.diagnostics if finding.severity == "error"], sys.stderr)
+        faults = [finding for finding in compilation.diagnostics if finding.severity == "error"]
+        if any(isinstance(fault, RuleBroken) and "world size of 1" in fault.rule for fault in faults):
+            raise Refused(
+                f"{target} is not written, since it would not run on one device, and a recipe to start from "
+                "does: write `tp = ctx.world_size`, which is as many as it is run on by `--num-processes`",
+                exit_code=1,
+            )
+        show(faults, sys.stderr)
         raise Refused(f"{target} is not written, since it would not check", exit_code=1)
 
 
@@ -163,18 +202,24 @@ def _key(stem: str, algorithm: str) -> str:
 
 def _model(model: str, folder: Path) -> str:
     """What a recipe in `folder` writes for a model that was named on the command line."""
+    from harmony_compiler.files import DISK
     from harmony_compiler.store.home import home
     from harmony_compiler.store.registry import keys
     from harmony_dsl.scaffolds.filling import quoted
 
-    if Path(model).is_dir():
-        return f"local({quoted(_seen_from(Path(model), folder))})"
+    if not model.strip():
+        raise Refused(f"`--model` is empty: it takes {_MODELS}")
+    place = Path(model).expanduser() if model.startswith("~/") else Path(model)
+    if DISK.exists(place) and DISK.is_folder(place):
+        return f"local({quoted(_seen_from(place, folder))})"
+    if model[0] in "./~":
+        raise Refused(f"there is no folder {model}", exit_code=1)
     if "(" in model or "{" in model:
         return model.strip()
     known = keys(home() / "models")
     if model in known:
         return f"registry({quoted(model)})"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*", model):
         return f"hf({quoted(model)})"
     raise Refused(
         f"`{model}` is neither a folder nor a key of the registry{did_you_mean(model, tuple(known)) or '.'} "
@@ -203,9 +248,10 @@ def _seen_from(path: Path, folder: Path) -> str:
     """A path in a recipe is relative to the recipe, unless it was given whole."""
     if path.is_absolute():
         return str(path)
-    from os.path import relpath
+    from os.path import realpath, relpath
 
-    return Path(relpath(path, folder)).as_posix()
+    # Folders may be links, which `..` leads out of elsewhere; the last name is kept as it was given.
+    return Path(relpath(Path(realpath(path.parent), path.name), realpath(folder))).as_posix()
 
 
 # --- data -----------------------------------------------------------------------------------------------
@@ -247,10 +293,11 @@ def _mapped(path: Path, algorithm: str) -> Mapped:
         why = f"nothing says {told['what']} in {told['rows']}\n{shown}"
         raise Refused(_without(algorithm, why, mend), exit_code=1)
     if not found.answer:
-        why = (
-            f"no column of {path} ({', '.join(head.names or ())}) holds a right answer, which the graders of "
-            "the scaffold compare with"
-        )
+        compared = "which the graders of the scaffold compare with"
+        why = f"no column of {path} ({', '.join(head.names or ())}) holds a right answer, {compared}"
+        if found.turns:
+            end = "do not end with a text of the assistant's"
+            why = f"conversations in `{found.turns}` of {path} {end}, {compared}"
         mend = "graders that need none, such as a `judge` or a formula"
         raise Refused(_without(algorithm, why, mend), exit_code=1)
     return found

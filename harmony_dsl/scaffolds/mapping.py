@@ -7,8 +7,9 @@ the recipe then says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harmony_compiler.data.heads import Head, Heads
 from harmony_compiler.declared.modules import check
@@ -16,12 +17,12 @@ from harmony_compiler.files import DISK
 from harmony_compiler.graph.datasets import Rows
 from harmony_compiler.graph.graph import ONE_DEVICE
 from harmony_compiler.graph.settings import Column
-from harmony_compiler.graph.types import BOOL, FLOAT, INT, STR, ListOf, RowKind
+from harmony_compiler.graph.types import FLOAT, INT, STR, ListOf, RowKind
 from harmony_compiler.lowering import every_made
 from harmony_compiler.naming.names import resolve
 from harmony_compiler.store.datasets import FORMATS
 from harmony_compiler.store.guesses import guess
-from harmony_compiler.store.layouts import Fields, Layout, lines_of, recognised, type_of
+from harmony_compiler.store.layouts import Fields, Layout, lines_of, recognised, turns_of, type_of
 from harmony_dsl.scaffolds.filling import quoted
 from harmony_grammar.diagnostics import Diagnostic
 from harmony_grammar.parser import parse_file
@@ -31,8 +32,11 @@ from harmony_grammar.source import Source
 KINDS: dict[str, RowKind] = {"sft": "Thread", "dpo": "Preference", "grpo": "Prompt", "ppo": "Prompt"}
 """What each algorithm trains on."""
 
-_ANSWERS = ("answer", "solution", "ground_truth", "reference", "target", "label", "final_answer")
-"""What columns with a short right answer are called."""
+_RIGHT = ("answer", "final_answer", "ground_truth")
+"""What columns with a short right answer are called, the likeliest first."""
+
+_ANSWERS = (*_RIGHT, "solution", "reference", "target", "label")
+"""Where no known layout has an answer: also what may be something else."""
 
 ARGUMENT = "--data"
 """Where findings about the whole file point."""
@@ -52,6 +56,14 @@ class Mapped(Record):
     """A template of the answer that graders compare with; empty where no column holds one."""
     guessed: bool
     head: Head
+    only: str = ""
+    """The condition of those rows that have such an answer, where not all have."""
+
+    @property
+    def turns(self) -> str:
+        """The column of turns whose last one should be the answer; empty where a template tells it."""
+        field = _answer(self.fields)
+        return "" if isinstance(field, str) else field.name
 
     @property
     def metadata(self) -> str:
@@ -60,7 +72,13 @@ class Mapped(Record):
     @property
     def lines(self) -> list[str]:
         """The mapping of the rows that are trained on."""
-        return [*lines_of(self.fields), *([self.metadata] if self.fields is self.asked else [])]
+        if self.fields is not self.asked:
+            return lines_of(self.fields)
+        return [*self.condition, *lines_of(self.fields), self.metadata]
+
+    @property
+    def condition(self) -> list[str]:
+        return [f"filter = {self.only}"] if self.only else []
 
     @property
     def longest(self) -> int:
@@ -94,8 +112,8 @@ def mapped(head: Head, algorithm: str) -> Mapped | None:
     fields = known.fields if known and _makes(known.fields, kind) else _guess(head, kind)
     if fields is None:
         return None
-    asked, answer = _asked(fields), _text_of(_answer(fields), head)
-    return Mapped(fields, {"prompt": asked}, answer, known is None or fields is not known.fields, head)
+    asked, (answer, only) = _asked(fields), _text_of(_answer(fields), head)
+    return Mapped(fields, {"prompt": asked}, answer, known is None or fields is not known.fields, head, only)
 
 
 def _problems(head: Head, known: Layout | None) -> Mapped | None:
@@ -104,12 +122,18 @@ def _problems(head: Head, known: Layout | None) -> Mapped | None:
     if not fields:
         return None
     asked = {"prompt": _asked(fields)}
-    named = next((name for name in head.names or () if name.lower() in _ANSWERS), None)
-    if named and type_of(head, named) in (STR, INT, FLOAT, BOOL):
-        answer = _short(f"{{{{ {named} }}}}", named, head)
-    else:
-        answer = "" if fields.keys() <= {"prompt"} else _text_of(_answer(fields), head)
-    return Mapped(asked, asked, answer, known is None, head)
+    named = _named(_RIGHT if known else _ANSWERS, head)
+    if named is not None:
+        return Mapped(asked, asked, _short(f"{{{{ {named} }}}}", named, head), True, head)
+    answer, only = ("", "") if fields.keys() <= {"prompt"} else _text_of(_answer(fields), head)
+    return Mapped(asked, asked, answer, known is None, head, only)
+
+
+def _named(called: Sequence[str], head: Head) -> str | None:
+    """The column whose name comes first among those. A truth value says how good an answer is, not which."""
+    named = {name.lower(): name for name in reversed(head.names or ())}
+    found = (named[name] for name in called if name in named)
+    return next((name for name in found if type_of(head, name) in (STR, INT, FLOAT)), None)
 
 
 def _guess(head: Head, kind: RowKind) -> Fields | None:
@@ -131,14 +155,35 @@ def _answer(fields: Fields) -> str | Column:
     return fields.get("completion") or fields.get("chosen") or fields.get("messages") or fields["prompt"]
 
 
-def _text_of(field: str | Column, head: Head) -> str:
-    """A template of an answer: the text of a column, or of its last turn."""
+def _text_of(field: str | Column, head: Head) -> tuple[str, str]:
+    """A template of an answer: the text of a column, or of its last turn; and which rows have one. Both are
+    empty where the rows end with somebody else's turn."""
     if isinstance(field, str):
-        return _short(field, field.strip("{} "), head)
+        return _short(field, field.strip("{} "), head), ""
     if field.transcript:
-        return "{{ " + field.name + ".split('\n\nAssistant:')[-1] | trim }}"
-    last = f"{field.name}[-1]" if isinstance(type_of(head, field.name), ListOf) else field.name
-    return f"{{{{ {last}.{field.content} }}}}"
+        return "{{ " + field.name + ".split('\n\nAssistant:')[-1] | trim }}", ""
+    several = isinstance(type_of(head, field.name), ListOf)
+    last = f"{field.name}[-1]" if several else field.name
+    answer = f"{{{{ {last}.{field.content} }}}}"
+
+    ends = [_end(value) for value in head.column(field.name) if value is not None]
+    whose = [str(turn.get(field.role)) for turn in ends]
+    known = [(field.roles or {}).get(role, role) == "assistant" for role in whose]
+    said = [isinstance(turn.get(field.content), str) for turn in ends]
+    if all(known) and all(said):
+        return answer, ""
+    without_text = any(one and not text for one, text in zip(known, said, strict=True))
+    held_out = known[-max(1, len(known) // FEW) :]
+    if without_text or not several or not any(held_out):
+        return "", ""
+    end = f"{field.name}[len({field.name}) - 1].{field.role}"
+    own = dict.fromkeys(role for role, one in zip(whose, known, strict=True) if one)
+    return answer, " or ".join(f"{end} == {quoted(role)}" for role in own)
+
+
+def _end(value: Any) -> Mapping[str, Any]:
+    """The last turn in a column's value."""
+    return next(reversed(list(turns_of([value]))), {})
 
 
 def _short(template: str, column: str, head: Head) -> str:
@@ -165,5 +210,5 @@ def datasets(found: Mapped, constructor: str, path: str) -> dict[str, str]:
     if found.fields is found.asked:
         return {"problems": written(*first, *note, *found.lines), "heldout": f"problems {copy}"}
     trained = written(*first, *note, *found.lines)
-    heldout = written(*last, *lines_of(found.asked), found.metadata)
+    heldout = written(*last, *found.condition, *lines_of(found.asked), found.metadata)
     return {"lessons": trained, "pairs": trained, "heldout": heldout, "heldout_pairs": f"pairs {copy}"}

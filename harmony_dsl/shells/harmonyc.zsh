@@ -9,7 +9,7 @@ _harmonyc() {
     for line in "${(@)lines[2,-1]}"; do
         text=${line%%$'\t'*}
         if [[ $kind != files ]]; then
-            line=${text//:/\\:}${line#$text}
+            line=${${text//\\/\\\\}//:/\\:}${line#$text}
             line=${line/$'\t'/:}
         fi
         if [[ $text == *[=/] ]]; then

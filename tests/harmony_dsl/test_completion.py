@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -158,6 +162,8 @@ OFFERED: dict[tuple[str, ...], list[str]] = {
     ("new", "ppo", "--data", "d"): ["deep/"],
     ("completion", ""): ["bash", "zsh", "fish"],
     ("explain", "grp"): ["grpo"],
+    ("explain", "grpo.kl"): ["grpo.kl_beta"],
+    ("explain", "grop."): [],
     ("explain", "E050"): [f"E050{n}" for n in range(1, 10)],
     ("explain", "unknown-col"): ["unknown-column", "unknown-column-type"],
     ("models", "s"): ["show"],
@@ -190,6 +196,37 @@ def test_offers_say_what_they_are(folder: Path, harmonyc: Harmonyc) -> None:
         "twice=false",
     ]
     assert harmonyc("__complete", "check", "").out.splitlines()[0] == "files"
+
+
+def test_offers_with_control_characters_are_dropped(folder: Path, harmonyc: Harmonyc) -> None:
+    Path("odd.recipe").write_text('## Clear\x1b[2J.\ninput odd: "a\\nb" | "c\\td" | "plain" = "plain"\n')
+    Path("od\nd.recipe").write_text("")
+    Path("od\udcffd.recipe").write_text("")
+    told = harmonyc("__complete", "run", "odd.recipe", "--set", "")
+    assert told.out.splitlines()[2:] == ["odd=plain"]
+    assert "Clear [2J." in told.out
+    assert words_at("check", "od") == ["odd.recipe"]
+
+
+def test_pipes_are_not_waited_for(folder: Path) -> None:
+    """In a process of its own, which can be ended should it wait."""
+    os.mkfifo("pipe.recipe")
+    Path("huge.recipe").write_text(" " * (completing._LARGEST + 1) + "input far: int = 1")
+    imports = (
+        'import "pipe.recipe" as pipe',
+        'import "huge.recipe" as huge',
+        'import "nowhere.recipe" as gone',
+    )
+    Path("mine.recipe").write_text("\n".join([*imports, "input near: int = 1"]))
+    for recipe, offers in (("mine.recipe", ["near="]), ("pipe.recipe", [])):
+        told = subprocess.run(
+            [sys.executable, "-m", "harmony_dsl", "__complete", "run", recipe, "--set", ""],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        assert [line.partition("\t")[0] for line in told.stdout.splitlines()[1:]] == offers
 
 
 WORD = st.one_of(
@@ -266,6 +303,7 @@ IN_BASH = """
 source <(harmonyc completion bash)
 COMP_WORDS=("$@")
 COMP_CWORD=$(($# - 1))
+COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
 _harmonyc
 printf '%s\\n' "${COMPREPLY[@]}"
 complete -p harmonyc
@@ -283,12 +321,17 @@ complete -p harmonyc
         (("run", "outer.recipe", "--set", "twice", "=", "f"), ["false"]),
         (("run", '"deep/two words.recipe"', "--set", ""), ["far="]),
         (("run", "deep/two\\ words.recipe", "--set", ""), ["far="]),
-        (("check", "deep/t"), ["deep/two words.recipe"]),
+        (("check", "deep/t"), ["deep/two\\ words.recipe"]),  # no compopt here, as in the bash of macOS
+        (("check", "~/t"), ["~/two\\ words.recipe"]),
+        (("check", "'deep/t"), ["deep/two words.recipe"]),
         (("chekc", ""), [""]),
     ],
     ids=str,
 )
-def test_bash(words: tuple[str, ...], offers: list[str], folder: Path) -> None:
+def test_bash(
+    words: tuple[str, ...], offers: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder / "deep"))
     *found, registered = in_shell("bash", IN_BASH, "bash", "harmonyc", *words)
     assert found == offers
     assert registered == "complete -F _harmonyc harmonyc"
@@ -337,3 +380,135 @@ def test_zsh(words: tuple[str, ...], offers: list[str], folder: Path) -> None:
 def test_fish(line: str, offers: list[str], folder: Path) -> None:
     script = "source (harmonyc completion fish | psub); complete -C $argv[1]"
     assert in_shell("fish", script, line) == offers
+
+
+# --- typed on a terminal ----------------------------------------------------------------------------------
+
+HOSTILE = """
+input mode: "fast" | "$(touch RUN)" | "`touch RUN`" | "two words" | "it's" | "wow!$(touch RUN)" = "fast"
+input path: "back\\\\slash:$(touch RUN)" | "plain" = "plain"
+"""
+"""A recipe of somebody else's, whose values are code to a shell."""
+
+RECORDS = 'if [[ $1 == __complete ]]; then command harmonyc "$@"; else printf \'%s\\n\' "${@: -1}" >> got; fi'
+
+STARTS: dict[str, tuple[list[str], list[str]]] = {
+    "bash": (
+        ["--norc", "--noprofile", "-i"],
+        ["source <(harmonyc completion bash)", f"harmonyc() {{ {RECORDS}; }}"],
+    ),
+    "zsh": (
+        ["-f", "-i"],
+        [
+            "PS1='@@ '; autoload -Uz compinit; compinit -u -D",
+            "source <(harmonyc completion zsh)",
+            f"harmonyc() {{ {RECORDS}; }}",
+        ],
+    ),
+    "fish": (
+        ["-N", "-i", "-C", "function fish_prompt; echo -n '@@ '; end"],
+        [
+            "harmonyc completion fish | source",
+            'function harmonyc; if test "$argv[1]" = __complete; command harmonyc $argv; '
+            "else; echo -E $argv[-1] >> got; end; end",
+        ],
+    ),
+}
+"""How a shell starts, and what is typed first: the completion, and a command that records its last word."""
+
+PROMPT = b"@@ "
+
+
+def typed(shell: str, *lines: str) -> list[str]:
+    """The last words of the command lines that a person gets who types these."""
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"there is no {shell} here")
+    options, first = STARTS[shell]
+    here = str(Path.cwd())
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": tools, "HOME": here, "PS1": PROMPT.decode(), "LC_ALL": "C.UTF-8", "HISTFILE": ""}
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(
+            found, [shell, *options], os.environ | own | {"TERM": "xterm" if shell == "fish" else "dumb"}
+        )
+    got = Path("got")
+    try:
+        _wait(terminal, lambda seen: PROMPT in seen)
+        for line in (*first, *lines):
+            os.write(terminal, f"{line}\r".encode())
+            _wait(terminal, lambda seen: PROMPT in seen)
+        _wait(terminal, lambda _: got.exists() and got.read_bytes().count(b"\n") == len(lines))
+    finally:
+        os.close(terminal)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    return got.read_text().splitlines()
+
+
+def _wait(terminal: int, for_what: Callable[[bytes], bool]) -> None:
+    """Until what the shell says since then is this."""
+    seen, end = b"", time.monotonic() + 20
+    while not for_what(seen):
+        assert time.monotonic() < end, seen
+        if select.select([terminal], [], [], 0.05)[0]:
+            seen += os.read(terminal, 65536)
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [
+        (
+            "bash",
+            {
+                "mode=$\t": "mode=$(touch RUN)",
+                "mode=\\`\t": "mode=`touch RUN`",
+                "mode=tw\t": "mode=two words",
+                "mode=it\t": "mode=it's",
+                "mode=w\t": "mode=wow!$(touch RUN)",
+                "path=b\t": "path=back\\slash:$(touch RUN)",
+                "mode='$\t": "mode=$(touch RUN)",
+                "'mode=it\t": "mode=it's",
+                'mode="$\t': "mode=$(touch RUN)",
+                'mode="w\t': "mode=wow!$(touch RUN)",
+                '"path=b\t': "path=back\\slash:$(touch RUN)",
+                '"mode=tw\t': "mode=two words",
+            },
+        ),
+        (
+            "zsh",
+            {
+                "mode=\\$\t": "mode=$(touch RUN)",
+                "mode=tw\t": "mode=two words",
+                "mode=it\t": "mode=it's",
+                "path=b\t": "path=back\\slash:$(touch RUN)",
+                "mode='$\t": "mode=$(touch RUN)",
+                'mode="w\t': "mode=wow!$(touch RUN)",
+            },
+        ),
+        (
+            "fish",
+            {
+                "mode=\\$\t": "mode=$(touch RUN)",
+                "mode=tw\t": "mode=two words",
+                "mode=it\t": "mode=it's",
+                "path=b\t": "path=back\\slash:$(touch RUN)",
+                "mode='$\t": "mode=$(touch RUN)",
+            },
+        ),
+    ],
+    ids=["bash", "zsh", "fish"],
+)
+def test_what_is_completed_is_data(shell: str, words: dict[str, str], house: Path) -> None:
+    Path("r.recipe").write_text(HOSTILE)
+    assert typed(shell, *(f"harmonyc run r.recipe --set {word}" for word in words)) == list(words.values())
+    assert not Path("RUN").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_names_of_files_are_data(shell: str, house: Path) -> None:
+    name = "a$(touch RUN) `touch RUN`'s.recipe"
+    Path(name).write_text("")
+    assert typed(shell, "harmonyc check a\t", "harmonyc check 'a\t") == [name, name]
+    assert not Path("RUN").exists()

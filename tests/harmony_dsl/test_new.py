@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_compiler.graph import catalogue
+from harmony_dsl.cli import new
 from harmony_dsl.cli.new import ALGORITHMS
 from harmony_dsl.scaffolds.filling import HERE, ROWS, filled, quoted, recipe_name, scaffold
 from harmony_dsl.scaffolds.mapping import KINDS
@@ -138,11 +140,72 @@ def test_recipes_of_one_folder_share_their_rows(harmonyc: Harmonyc) -> None:
     assert (told.code, told.out.splitlines()[0]) == (0, "wrote dpo.recipe")
 
 
+@pytest.mark.parametrize("odd", ["a folder", "a link to nothing", "a pipe"])
+@pytest.mark.parametrize("name", [ROWS, "sft.recipe"])
+def test_what_is_no_file_is_not_overwritten_either(
+    odd: str, name: str, harmonyc: Harmonyc, house: Path
+) -> None:
+    place = Path(name)
+    match odd:
+        case "a folder":
+            place.mkdir()
+        case "a link to nothing":
+            place.symlink_to("nowhere")
+        case "a pipe":
+            os.mkfifo(place)
+    told = harmonyc("new", "sft")
+    assert (told.code, told.out) == (2, "")
+    assert f"{name} is there already" in told.err
+    assert [path.name for path in house.iterdir()] == [name]
+
+
+def test_a_name_that_is_too_long(harmonyc: Harmonyc, house: Path) -> None:
+    for words in (("a" * 300,), ("new/" + "a" * 300,), ("--data", "a" * 300)):
+        told = harmonyc("new", "sft", *words)
+        assert (told.code, told.out) == (2, "")
+        assert "File name too long" in told.err
+        assert list(house.iterdir()) == []
+
+
+def test_a_path_that_is_no_text(harmonyc: Harmonyc) -> None:
+    rows_in("r\udcffws.jsonl", {"prompt": "a", "completion": "b"})
+    told = harmonyc("new", "sft", "deep/mine", "--data", "r\udcffws.jsonl")
+    assert (told.code, told.out) == (2, "")
+    assert "not UTF-8" in told.err
+    assert not Path("deep").exists()
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device", "x")])
+def test_nothing_is_left_when_it_ends_early(
+    fault: BaseException, harmonyc: Harmonyc, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        assert Path("new", "deep", ROWS).exists()
+        raise fault
+
+    monkeypatch.setattr(new, "_check", ended)
+    assert harmonyc("new", "sft", "new/deep/mine").code in (2, 130)
+    assert list(house.iterdir()) == []
+
+
+def test_folders_may_be_links(harmonyc: Harmonyc) -> None:
+    Path("far", "deep").mkdir(parents=True)
+    Path("near").symlink_to("far/deep")
+    Path("mine").mkdir()
+    rows_in("rows.jsonl", {"prompt": "a", "completion": "b"})
+    Path("latest.jsonl").symlink_to("rows.jsonl")
+    told = harmonyc("new", "sft", "near/a", "--data", "latest.jsonl", "--model", "mine")
+    assert told.code == 0, told.err
+    text = fine(harmonyc, "near/a.recipe")
+    assert 'jsonl("../../latest.jsonl")' in text
+    assert 'local("../../mine")' in text
+
+
 def test_a_folder_that_cannot_be_made(harmonyc: Harmonyc) -> None:
     Path("file").write_text("")
     told = harmonyc("new", "sft", "file/inside")
     assert told.code == 2
-    assert told.err.startswith("harmonyc: cannot write file")
+    assert told.err.startswith("harmonyc: cannot use file")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +264,46 @@ MAPPED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "numbers": ("ppo", {"problem": "1+1", "solution": 2}, ('{ answer = "{{ solution }}" }',)),
     "worked": ("grpo", {"question": "a", "answer": "b\n#### 4"}, ("{{ answer.split('####')[-1] | trim }}",)),
     "completions": ("grpo", {"prompt": "a", "completion": "b"}, ('{ answer = "{{ completion }}" }',)),
+    "worked and right": (
+        "grpo",
+        {"problem": "1+1", "solution": "It is 2.", "answer": "2"},
+        ('{ answer = "{{ answer }}" }', "# Guessed"),
+    ),
+    "right before worked": (
+        "ppo",
+        {"Solution": "It is 2.", "question": "1+1", "final_answer": 2},
+        ('{ answer = "{{ final_answer }}" }', "# Guessed"),
+    ),
+    "judged": (
+        "grpo",
+        {"prompt": "a", "completion": "b", "label": True},
+        ('{ answer = "{{ completion }}" }',),
+    ),
+    "labelled": (
+        "ppo",
+        {"prompt": "a", "completion": "b", "label": "x"},
+        ('{ answer = "{{ completion }}" }',),
+    ),
+    "completions and right": (
+        "grpo",
+        {"prompt": "a", "completion": "b", "answer": "c"},
+        ('{ answer = "{{ answer }}" }', "# Guessed"),
+    ),
+    "numbers to imitate": (
+        "sft",
+        {"question": "a", "answer": 0, "answer_type": "int"},
+        ('  completion = "{{ answer }}"\n', '{ answer = "{{ answer }}" }', "# Guessed"),
+    ),
+    "texts before numbers": (
+        "sft",
+        {"question": "a", "answer": 0.5, "solution": "b"},
+        ('completion = "{{ solution }}"',),
+    ),
+    "turns and right": (
+        "grpo",
+        {"messages": TURNS[:1], "answer": "4"},
+        ('prompt = column("messages")', '{ answer = "{{ answer }}" }'),
+    ),
     "turns": ("grpo", {"messages": TURNS}, ('prompt = column("messages")', "{{ messages[-1].content }}")),
 }
 
@@ -225,6 +328,42 @@ def test_other_files(harmonyc: Harmonyc) -> None:
     for end in ("csv", "json"):
         assert harmonyc("new", "grpo", end, "--data", f"rows.{end}").code == 0
         assert f'{end}("rows.{end}")' in fine(harmonyc, f"{end}.recipe")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "turns", "column", "condition"),
+    [
+        ("grpo", TURNS, "messages", 'messages[len(messages) - 1].role == "assistant"'),
+        ("sft", TURNS, "messages", 'messages[len(messages) - 1].role == "assistant"'),
+        ("sft", SHARED, "conversations", 'conversations[len(conversations) - 1].from == "gpt"'),
+    ],
+)
+def test_conversations_that_end_with_a_question_are_left_out(
+    algorithm: str, turns: list[dict[str, str]], column: str, condition: str, harmonyc: Harmonyc
+) -> None:
+    rows = [{column: [*turns, turns[0]] if number % 2 else turns} for number in range(19)]
+    Path("rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert harmonyc("new", algorithm, "--data", "rows.jsonl").code == 0
+    text = fine(harmonyc, f"{algorithm}.recipe")
+    asked = text.partition("dataset problems" if algorithm == "grpo" else "dataset heldout")[2]
+    assert f"  filter = {condition}\n  prompt = column" in asked
+    assert text.count("filter = ") == 1
+    told = harmonyc("preview", f"{algorithm}.recipe", "heldout")
+    assert (told.code, "1 filtered out" in told.out) == (0, True), told.out
+
+
+def test_conversations_without_an_answer_are_refused(harmonyc: Harmonyc, house: Path) -> None:
+    parts = [TURNS[0], {"role": "assistant", "content": [{"type": "text", "text": "ho"}]}]
+    for turns in ([*TURNS, TURNS[0]], parts):
+        rows_in("rows.jsonl", {"messages": turns})
+        for algorithm in ("sft", "grpo"):
+            told = harmonyc("new", algorithm, "--data", "rows.jsonl")
+            assert (told.code, told.out) == (1, "")
+            assert (
+                "conversations in `messages` of rows.jsonl do not end with a text of the assistant's"
+                in told.err
+            )
+    assert [path.name for path in house.iterdir()] == ["rows.jsonl"]
 
 
 @pytest.mark.parametrize("count", [2, 9, 10, 11])
@@ -322,11 +461,47 @@ def test_models_by_other_names(harmonyc: Harmonyc, tmp_path: Path) -> None:
     assert "did you mean `kept`?" in told.err
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("./mine", "there is no folder ./mine\n"),
+        ("../mine", "there is no folder ../mine\n"),
+        ("/nowhere/mine", "there is no folder /nowhere/mine\n"),
+        ("~/nowhere", "there is no folder ~/nowhere\n"),
+        (".", None),
+        ("", "`--model` is empty"),
+        (" ", "`--model` is empty"),
+        ("-/mine", "neither a folder nor a key"),
+        ("mine/..", "neither a folder nor a key"),
+        ('hf("a/b") { tp = 2 }', "write `tp = ctx.world_size`"),
+        ('hf("a/b") { tp = ctx.world_size }', None),
+        (f'hf("a/{"b" * 300}")', None),
+        ("~/mine", None),
+    ],
+)
+def test_models_that_are_not_there(
+    model: str, said: str | None, harmonyc: Harmonyc, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(house.parent))
+    (house.parent / "mine").mkdir()
+    if model == "../mine":
+        (house.parent / "mine").rmdir()
+    told = harmonyc("new", "sft", f"--model={model}")
+    if said is None:
+        assert told.code == 0, told.err
+        fine(harmonyc, "sft.recipe")
+    else:
+        assert (told.code in (1, 2), told.out) == (True, "")
+        assert said in told.err
+        assert "--num-processes`, or" not in told.err
+        assert list(house.iterdir()) == []
+
+
 def test_a_model_that_does_not_check_leaves_nothing(harmonyc: Harmonyc, house: Path) -> None:
-    told = harmonyc("new", "sft", "--model", 'hf("a/b"')
+    told = harmonyc("new", "sft", "new/mine", "--model", 'hf("a/b"')
     assert (told.code, told.out) == (1, "")
     assert "E0112" in told.err
-    assert "sft.recipe is not written, since it would not check" in told.err
+    assert "new/mine.recipe is not written, since it would not check" in told.err
     assert list(house.iterdir()) == []
 
 
