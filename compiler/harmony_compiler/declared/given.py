@@ -35,6 +35,7 @@ from harmony_compiler.naming.names import names_of_the_language
 from harmony_compiler.rewards.formula_text import quoted
 from harmony_grammar import syntax
 from harmony_grammar.diagnostics import Diagnostic
+from harmony_grammar.literals import LARGEST_INT
 from harmony_grammar.parser import parse_expression
 from harmony_grammar.records import Record
 from harmony_grammar.source import Source, Span
@@ -161,6 +162,11 @@ def expression_of(setting: Setting, type_: Type, report: Report) -> syntax.Expre
                 return expression
             case bool() | None:
                 return syntax.Constant(place, value)
+            case int() if abs(value) > LARGEST_INT:
+                from harmony_grammar.literal_errors import NumberTooLarge  # only a mistake pays for it
+
+                report(NumberTooLarge(span=place, limit=f"{LARGEST_INT}, the largest int"))
+                return syntax.Broken(place)
             case int() | float() if isfinite(value):
                 return syntax.Number(place, value)
             case tuple():

@@ -33,11 +33,15 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     opened = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    opened.execute("PRAGMA journal_mode = WAL")
-    opened.execute("PRAGMA synchronous = NORMAL")
-    opened.execute(
-        "CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade TEXT, tokens INTEGER, made REAL)"
-    )
+    try:
+        opened.execute("PRAGMA journal_mode = WAL")
+        opened.execute("PRAGMA synchronous = NORMAL")
+        opened.execute(
+            "CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade TEXT, tokens INTEGER, made REAL)"
+        )
+    except UnicodeDecodeError as fault:  # SQLite quotes what it stumbles over
+        opened.close()
+        raise sqlite3.DatabaseError("it is damaged: what should be text in it is none") from fault
     return opened
 
 
