@@ -51,7 +51,10 @@ def _read(place: Path, files: Files) -> tuple[str, tuple[int, str] | None]:
     from harmony_compiler.data.generation import Generation
 
     text = files.head(place, HEAD).decode("utf-8-sig").replace("\r\n", "\n")
-    environment = Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols", Generation])
+    # Working out constants takes the cube of how deeply they are nested, and nobody needs them here.
+    environment = Environment(
+        autoescape=True, optimized=False, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
     try:
         environment.compile(text, raw=True)  # which asks for its filters, as parsing does not
     except TemplateSyntaxError as fault:

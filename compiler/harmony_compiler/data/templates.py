@@ -81,7 +81,8 @@ def _read_jinja(template: Value, findings: list[Diagnostic]) -> list[Variable]:
     from jinja2 import TemplateSyntaxError, meta, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment()
+    # Working out constants takes the cube of how deeply they are nested, and nobody needs them here.
+    environment = ImmutableSandboxedEnvironment(optimized=False)
     environment.intercepted_binops = frozenset({"**", "*"})  # else `meta` computes `9 ** 9 ** 9`
     # Jinja makes every line end a `\n`; places are those of the text as it is.
     text = template.data.replace("\r\n", " \n").replace("\r", "\n")
@@ -103,7 +104,10 @@ def _read_jinja(template: Value, findings: list[Diagnostic]) -> list[Variable]:
                     UnknownFilter(span=span, kind=kind, name=node.name, suggestion=near.name, fixes=fixes)
                 )
                 known[node.name] = str  # said once; the variables are looked for all the same
-        undeclared = sorted(meta.find_undeclared_variables(tree) - set(environment.globals))
+        tracking = meta.TrackingCodeGenerator(environment)  # as `find_undeclared_variables` does it
+        tracking.optimizer = None
+        tracking.visit(tree)
+        undeclared = sorted(tracking.undeclared_identifiers - set(environment.globals))
         keys: dict[str, dict[str, Read]] = {name: {} for name in undeclared}
         parts: list[Any] = [*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)]
         for part in parts:

@@ -197,7 +197,10 @@ def jinja(template: str, names: Mapping[str, Any]) -> Render | None:
         return datetime.now().strftime(format_)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+        optimized=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[Generation, "jinja2.ext.loopcontrols"],
     )
     environment.filters["tojson"] = _json
     environment.globals |= {"raise_exception": refuse, "strftime_now": today}
